@@ -1,0 +1,131 @@
+"""Rows about checkpoints: which exist, which is best, which may go. Files belong to `shared/store.py`."""
+
+import math
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy import Connection
+
+from shared import db
+from shared.clock import now
+from shared.states import TERMINAL
+from shared.store import StoredFile
+from shared.tables import checkpoints, job_inputs, jobs, results
+
+_table = checkpoints
+
+
+@dataclass(frozen=True)
+class Saved:
+    """A checkpoint whose row exists."""
+
+    name: str
+    attempt: int
+    epoch: int
+    step: int
+    path: str
+    bytes: int
+    sha256: str
+    weights_sha256: str
+    monitor: str | None
+    value: float | None
+    is_best: bool
+    created_at: datetime
+
+    @property
+    def file(self) -> StoredFile:
+        """The file that the row describes."""
+        return StoredFile(self.path, self.bytes, self.sha256)
+
+
+_COLUMNS = [_table.c[name] for name in Saved.__dataclass_fields__]
+
+
+@dataclass(frozen=True)
+class Retention:
+    """Which checkpoints stay: the best by the monitored metric, and the newest."""
+
+    keep_best: int = 1
+    keep_last: int = 2
+
+
+def listed(connection: Connection, job_id: str) -> list[Saved]:
+    """Return a job's checkpoints, the newest first."""
+    query = sa.select(*_COLUMNS).where(_table.c.job_id == job_id).order_by(_table.c.step.desc(), _table.c.name.desc())
+    return [Saved(**row._mapping) for row in connection.execute(query)]
+
+
+def find(connection: Connection, job_id: str, wanted: int | str) -> Saved | None:
+    """Return `final`, `last`, `best`, an epoch's (from 0), or the one of that name."""
+    saved = listed(connection, job_id)
+    if wanted == "final":
+        final = sa.select(results.c.final_checkpoint).where(results.c.job_id == job_id)
+        wanted = connection.execute(final).scalar_one_or_none() or ""
+    if wanted == "last":
+        return next((one for one in saved if one.name != "final"), None)
+    if wanted == "best":
+        return next((one for one in saved if one.is_best), None)
+    name = f"epoch-{wanted}" if isinstance(wanted, int) else wanted
+    return next((one for one in saved if one.name == name), None)
+
+
+def record(
+    connection: Connection, job_id: str, attempt: int, values: dict[str, Any], *, greater: bool, keep: Retention
+) -> list[str]:
+    """Write one checkpoint's row, choose the best anew, and drop the rows that need not stay.
+
+    Return the paths of the files that no row names any more; remove them after the commit. The
+    caller holds the fence.
+    """
+    value = values.get("value")
+    finite = value if value is not None and math.isfinite(value) else None
+    row = {**values, "job_id": job_id, "attempt": attempt, "value": finite, "is_best": False}
+    before = connection.execute(
+        sa.select(_table.c.path).where(_table.c.job_id == job_id, _table.c.name == row["name"])
+    ).scalar_one_or_none()
+    insert = db.dialect_insert(connection, _table).values(**row, created_at=now())
+    replaced = {c.name: insert.excluded[c.name] for c in _table.c if not c.primary_key}
+    connection.execute(insert.on_conflict_do_update(index_elements=["job_id", "name"], set_=replaced))
+    stale = [before] if before and before != row["path"] else []
+    return stale + _retain(connection, job_id, greater=greater, keep=keep)
+
+
+def _retain(connection: Connection, job_id: str, *, greater: bool, keep: Retention) -> list[str]:
+    """Mark the best and delete the rows that retention does not keep; return their files' paths."""
+    saved = listed(connection, job_id)
+    ranked = sorted(
+        (one for one in saved if one.value is not None and one.name.startswith("epoch-")),
+        # The earlier epoch wins a tie, as in Keras's callbacks.
+        key=lambda one: (-(one.value or 0.0) if greater else (one.value or 0.0), one.epoch),
+    )
+    best = {one.name for one in ranked[: keep.keep_best]}
+    last = {one.name for one in saved[: keep.keep_last]}
+    needed = best | last | _needed(connection, job_id) | {"final"}
+    connection.execute(
+        sa.update(_table)
+        .where(_table.c.job_id == job_id)
+        .values(is_best=_table.c.name == (ranked[0].name if ranked else ""))
+    )
+    gone = [one for one in saved if one.name not in needed]
+    if gone:
+        names = [one.name for one in gone]
+        connection.execute(sa.delete(_table).where(_table.c.job_id == job_id, _table.c.name.in_(names)))
+    return [one.path for one in gone]
+
+
+def _needed(connection: Connection, job_id: str) -> set[str]:
+    """Return the names of a job's checkpoints that a waiting or running job was pinned to."""
+    query = (
+        sa.select(job_inputs.c.checkpoint)
+        .join(jobs, jobs.c.id == job_inputs.c.job_id)
+        .where(job_inputs.c.source_job_id == job_id, jobs.c.state.not_in(TERMINAL))
+    )
+    return {name for name in connection.execute(query).scalars() if name}
+
+
+def delete_after(connection: Connection, job_id: str, step: int) -> list[str]:
+    """Forget the checkpoints past `step`: an attempt computes them again. Return their files' paths."""
+    query = sa.delete(_table).where(_table.c.job_id == job_id, _table.c.step > step).returning(_table.c.path)
+    return list(connection.execute(query).scalars())

@@ -1,0 +1,507 @@
+"""The life of a job in SQL. The only writer of `jobs.state`: each change is guarded by the old state.
+
+    submit ─▶ queued ─claim─▶ running ─finish─▶ succeeded | failed | cancelled
+                 ▲               │
+                 └── release, machine's fault, expired lease
+
+Every write of an attempt begins with `fence`: no row, no write. The statements are the same on
+SQLite and PostgreSQL, and the clock is the database's.
+"""
+
+import secrets
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy import Connection
+from uuid6 import uuid7
+
+from shared import events, lineage, states
+from shared.clock import after, now, seconds, unix_now
+from shared.errors import Conflict, LeaseLost, NotFound
+from shared.spec import Spec
+from shared.states import CancelMode, Failure, Kind, Lane, State
+from shared.tables import artifacts, attempts, job_tags, jobs, results
+
+#: Seconds of waiting that one point of priority is worth.
+PRIORITY_S = 600
+
+
+@dataclass(frozen=True)
+class Attempt:
+    """A claimed job: what its supervisor needs. `number` is the fencing token."""
+
+    job_id: str
+    number: int
+    kind: Kind
+    lane: Lane
+    spec: dict[str, Any]
+    source: dict[str, Any] | None
+    seed: int
+    memory_mb: int
+    #: Seconds that earlier attempts ran.
+    run_s: float
+    numerics: dict[str, Any] | None
+
+
+@dataclass(frozen=True)
+class Held:
+    """One attempt's lease as the last renewal found it; `cancel` is what was asked of it meanwhile."""
+
+    job_id: str
+    attempt: int
+    cancel: CancelMode | None
+
+
+@dataclass(frozen=True)
+class Submitted:
+    """The answer to a submit: the job, and whether the same key had brought it before."""
+
+    job_id: str
+    lane: Lane
+    replayed: bool
+
+
+def new_id() -> str:
+    """Return a job's id: it sorts by time."""
+    return f"job_{uuid7()}"
+
+
+# --- submit ---
+
+
+def submit(
+    connection: Connection,
+    spec: Spec,
+    *,
+    idempotency_key: str | None = None,
+    fingerprint: str | None = None,
+    kind: Kind | None = None,
+) -> Submitted:
+    """Store a job. When the transaction commits, the job will run.
+
+    The same `idempotency_key` with the same `fingerprint` returns the job that it brought first;
+    with another one, raise `Conflict`.
+    """
+    if idempotency_key is not None and (known := _by_key(connection, idempotency_key, fingerprint)):
+        return known
+    source = lineage.resolve(connection, spec)
+    job_id = new_id()
+    values = {
+        "id": job_id,
+        "kind": kind or Kind(spec.kind),
+        "name": spec.name,
+        "state": State.QUEUED,
+        "spec": spec.model_dump(mode="json", exclude_none=True),
+        "source": source.to_json() if source else None,
+        "seed": spec.seed if spec.seed is not None else secrets.randbits(32),
+        "lane": spec.resources.lane,
+        "priority": spec.priority,
+        "rank": unix_now() - PRIORITY_S * spec.priority,
+        "memory_mb": spec.resources.memory_mb,
+        "retries": spec.retries,
+        "idempotency_key": idempotency_key,
+        "fingerprint": fingerprint,
+    }
+    moment = connection.execute(sa.select(now())).scalar_one()
+    values |= {"created_at": moment, "queued_at": moment, "available_at": moment}
+    connection.execute(sa.insert(jobs).values(**values))
+    if spec.tags:
+        connection.execute(
+            sa.insert(job_tags), [{"job_id": job_id, "key": k, "value": v} for k, v in spec.tags.items()]
+        )
+    if source:
+        lineage.record(connection, job_id, source)
+    events.append(connection, job_id, [("state", {"state": State.QUEUED})])
+    return Submitted(job_id, spec.resources.lane, replayed=False)
+
+
+def _by_key(connection: Connection, key: str, fingerprint: str | None) -> Submitted | None:
+    row = connection.execute(
+        sa.select(jobs.c.id, jobs.c.lane, jobs.c.fingerprint).where(jobs.c.idempotency_key == key)
+    ).one_or_none()
+    if row is None:
+        return None
+    if row.fingerprint != fingerprint:
+        raise KeyReused
+    return Submitted(row.id, Lane(row.lane), replayed=True)
+
+
+class KeyReused(Conflict):
+    """This Idempotency-Key came before with another body; use a new key for a new job."""
+
+    code = "idempotency_key_reused"
+    status = 422
+
+
+# --- claim, renew, fence ---
+
+
+def claim(
+    connection: Connection, *, lane: str, worker: str, host: str, free_memory_mb: int, lease_s: float
+) -> Attempt | None:
+    """Take the best waiting job of a lane that fits the free memory, or None.
+
+    One statement moves it to `running`, takes the lease and numbers the attempt, so that of any
+    number of claimers one wins.
+    """
+    best = (
+        sa.select(jobs.c.id)
+        .where(
+            jobs.c.lane == lane,
+            jobs.c.state == sa.literal_column("'queued'"),
+            jobs.c.available_at <= now(),
+            jobs.c.memory_mb <= free_memory_mb,
+        )
+        .order_by(jobs.c.rank, jobs.c.id)
+        .limit(1)
+        .with_for_update(skip_locked=True)
+    )
+    taken = connection.execute(
+        sa.update(jobs)
+        .where(jobs.c.id == best.scalar_subquery(), jobs.c.state == State.QUEUED)
+        .values(
+            state=State.RUNNING,
+            attempt=jobs.c.attempt + 1,
+            worker=worker,
+            lease_until=after(lease_s),
+            reported=0,
+            started_at=sa.func.coalesce(jobs.c.started_at, now()),
+            progress=None,
+            version=jobs.c.version + 1,
+        )
+        .returning(*(jobs.c[name] for name in _CLAIMED))
+    ).one_or_none()
+    if taken is None:
+        return None
+    connection.execute(
+        sa.insert(attempts).values(job_id=taken.id, attempt=taken.attempt, worker=worker, host=host, started_at=now())
+    )
+    events.append(connection, taken.id, [("state", {"state": State.RUNNING, "attempt": taken.attempt})])
+    return Attempt(
+        job_id=taken.id,
+        number=taken.attempt,
+        kind=Kind(taken.kind),
+        lane=Lane(taken.lane),
+        spec=taken.spec,
+        source=taken.source,
+        seed=taken.seed,
+        memory_mb=taken.memory_mb,
+        run_s=taken.run_s,
+        numerics=taken.numerics,
+    )
+
+
+_CLAIMED = ("id", "attempt", "kind", "lane", "spec", "source", "seed", "memory_mb", "run_s", "numerics")
+
+
+def _owned(job_id: str, attempt: int) -> sa.ColumnElement[bool]:
+    """The fence: this attempt still owns its job."""
+    return sa.and_(jobs.c.id == job_id, jobs.c.attempt == attempt, jobs.c.state == State.RUNNING)
+
+
+def renew(connection: Connection, leases: Sequence[tuple[str, int]], *, lease_s: float) -> dict[tuple[str, int], Held]:
+    """Renew attempts' leases; those missing from the answer are lost."""
+    held = {}
+    # In one order everywhere, so that two renewals can never wait for each other.
+    for job_id, attempt in sorted(leases):
+        row = connection.execute(
+            sa.update(jobs)
+            .where(_owned(job_id, attempt))
+            .values(lease_until=after(lease_s))
+            .returning(jobs.c.cancel_mode)
+        ).one_or_none()
+        if row is not None:
+            held[job_id, attempt] = Held(job_id, attempt, CancelMode(row.cancel_mode) if row.cancel_mode else None)
+    return held
+
+
+def cancels(connection: Connection, *, worker: str) -> dict[tuple[str, int], CancelMode]:
+    """Return the running attempts of a worker that are asked to end: its one query each second."""
+    query = sa.select(jobs.c.id, jobs.c.attempt, jobs.c.cancel_mode).where(
+        jobs.c.state == State.RUNNING, jobs.c.worker == worker, jobs.c.cancel_mode.is_not(None)
+    )
+    return {(row.id, row.attempt): CancelMode(row.cancel_mode) for row in connection.execute(query)}
+
+
+def fence(connection: Connection, job_id: str, attempt: int, *, batch: int, **values: Any) -> bool:
+    """Begin an attempt's write: take the job's row, or raise `LeaseLost`. Also sets `values`.
+
+    `batch` numbers the attempt's writes from 1. Return False when this very batch was committed
+    before (its reply was lost): there is nothing to write then.
+    """
+    changed = connection.execute(
+        sa.update(jobs)
+        .where(_owned(job_id, attempt), jobs.c.reported == batch - 1)
+        .values(reported=batch, version=jobs.c.version + 1, **values)
+    )
+    if changed.rowcount == 1:
+        return True
+    reported = connection.execute(
+        sa.select(jobs.c.reported).where(jobs.c.id == job_id, jobs.c.attempt == attempt)
+    ).scalar_one_or_none()
+    if reported == batch:
+        return False
+    raise LeaseLost
+
+
+# --- the end of an attempt; each caller has passed the fence ---
+
+
+def succeed(
+    connection: Connection,
+    job_id: str,
+    attempt: int,
+    *,
+    value: dict[str, Any],
+    weights_sha256: str | None,
+    final_checkpoint: str | None,
+) -> None:
+    """Write the result and end the job as succeeded."""
+    connection.execute(
+        sa.insert(results).values(
+            job_id=job_id,
+            attempt=attempt,
+            value=value,
+            weights_sha256=weights_sha256,
+            final_checkpoint=final_checkpoint,
+            created_at=now(),
+        )
+    )
+    _end(connection, job_id, attempt, State.SUCCEEDED)
+
+
+def cancelled(connection: Connection, job_id: str, attempt: int) -> None:
+    """End the job as cancelled: its process is gone."""
+    _end(connection, job_id, attempt, State.CANCELLED)
+
+
+def release(connection: Connection, job_id: str, attempt: int) -> None:
+    """Give the job back to its lane without counting a failure: an orderly shutdown."""
+    _requeue(connection, job_id, attempt, outcome="released", error=None, delay_s=0.0)
+
+
+def fail(connection: Connection, job_id: str, attempt: int, code: Failure, message: str) -> State:
+    """End the attempt with a failure; return `queued` when it is tried again, else `failed`.
+
+    Only the machine's faults are tried again, and only while fewer than `retries` came in a row.
+    """
+    row = connection.execute(
+        sa.update(jobs)
+        .where(jobs.c.id == job_id)
+        .values(failures=jobs.c.failures + 1)
+        .returning(jobs.c.failures, jobs.c.retries)
+    ).one()
+    if code in states.RETRYABLE and row.failures <= row.retries:
+        _requeue(
+            connection, job_id, attempt, outcome="failed", error=(code, message), delay_s=states.backoff_s(row.failures)
+        )
+        return State.QUEUED
+    _end(connection, job_id, attempt, State.FAILED, error=(code, message))
+    return State.FAILED
+
+
+def _requeue(
+    connection: Connection,
+    job_id: str,
+    attempt: int,
+    *,
+    outcome: str,
+    error: tuple[Failure, str] | None,
+    delay_s: float,
+) -> None:
+    _close(connection, job_id, attempt, outcome=outcome, error=error)
+    cancel = connection.execute(sa.select(jobs.c.cancel_mode).where(jobs.c.id == job_id)).scalar_one()
+    if cancel is not None:
+        # Somebody asked for its end meanwhile: it is not running, so that is the end.
+        _finish(connection, job_id, attempt, State.CANCELLED, error=None)
+        return
+    _change(connection, job_id, State.RUNNING, State.QUEUED, lease_until=None, available_at=after(delay_s))
+    events.append(
+        connection, job_id, [("state", {"state": State.QUEUED, "attempt": attempt, "outcome": outcome, **_said(error)})]
+    )
+
+
+def _end(
+    connection: Connection, job_id: str, attempt: int, state: State, *, error: tuple[Failure, str] | None = None
+) -> None:
+    _close(connection, job_id, attempt, outcome=state, error=error)
+    _finish(connection, job_id, attempt, state, error=error)
+
+
+def _finish(
+    connection: Connection, job_id: str, attempt: int, state: State, *, error: tuple[Failure, str] | None
+) -> None:
+    code, message = error or (None, None)
+    _change(
+        connection,
+        job_id,
+        State.RUNNING,
+        state,
+        lease_until=None,
+        finished_at=now(),
+        error_code=code,
+        error_message=message,
+    )
+    events.append(connection, job_id, [("state", {"state": state, "attempt": attempt, **_said(error)})])
+
+
+def _said(error: tuple[Failure, str] | None) -> dict[str, Any]:
+    return {"error": {"code": error[0], "message": error[1]}} if error else {}
+
+
+def _close(
+    connection: Connection, job_id: str, attempt: int, *, outcome: str, error: tuple[Failure, str] | None
+) -> None:
+    """End the attempt's row, and add its running time to the job's."""
+    code, message = error or (None, None)
+    row = connection.execute(
+        sa.update(attempts)
+        .where(attempts.c.job_id == job_id, attempts.c.attempt == attempt)
+        .values(ended_at=now(), outcome=outcome, error_code=code, error_message=message)
+        .returning(seconds(sa.func.coalesce(attempts.c.running_at, attempts.c.started_at), now()))
+    ).scalar_one()
+    connection.execute(sa.update(jobs).where(jobs.c.id == job_id).values(run_s=jobs.c.run_s + max(row, 0.0)))
+
+
+def _change(connection: Connection, job_id: str, old: State, new: State, **values: Any) -> None:
+    """Move a job from one state to another; somebody else was faster when it is not in the old one."""
+    assert new in states.TRANSITIONS[old], (old, new)  # noqa: S101 - a programming error, not an input
+    changed = connection.execute(
+        sa.update(jobs)
+        .where(jobs.c.id == job_id, jobs.c.state == old)
+        .values(state=new, version=jobs.c.version + 1, **values)
+    )
+    if changed.rowcount != 1:
+        raise LeaseLost
+
+
+# --- asked from outside ---
+
+
+def request_cancel(connection: Connection, job_id: str, mode: CancelMode) -> State:
+    """Ask for a job's end: a waiting one ends here, a running one when its process is gone.
+
+    Return the state now. Asking again is harmless; `now` after `after_epoch` is the stronger wish.
+    Raise `Conflict` when the job has ended otherwise.
+    """
+    state = _locked_state(connection, job_id)
+    if state == State.CANCELLED:
+        return state
+    if state in states.TERMINAL:
+        raise Conflict(f"Job {job_id} has {state} already; there is nothing to cancel.")
+    stronger = sa.case((jobs.c.cancel_mode == CancelMode.NOW, CancelMode.NOW), else_=mode)
+    asked = {"cancel_mode": stronger, "cancel_requested_at": sa.func.coalesce(jobs.c.cancel_requested_at, now())}
+    if state == State.QUEUED:
+        _change(connection, job_id, State.QUEUED, State.CANCELLED, finished_at=now(), **asked)
+        events.append(connection, job_id, [("state", {"state": State.CANCELLED})])
+        return State.CANCELLED
+    connection.execute(sa.update(jobs).where(jobs.c.id == job_id).values(version=jobs.c.version + 1, **asked))
+    events.append(connection, job_id, [("cancel_requested", {"mode": mode})])
+    return State.RUNNING
+
+
+def retry(connection: Connection, job_id: str) -> Lane:
+    """Queue a failed or cancelled job again; it goes on from its last checkpoint. Return its lane."""
+    state = _locked_state(connection, job_id)
+    if state not in {State.FAILED, State.CANCELLED}:
+        raise Conflict(f"Job {job_id} is {state}: only a failed or cancelled job can be retried.")
+    _change(
+        connection,
+        job_id,
+        state,
+        State.QUEUED,
+        failures=0,
+        run_s=0.0,
+        cancel_mode=None,
+        cancel_requested_at=None,
+        finished_at=None,
+        error_code=None,
+        error_message=None,
+        queued_at=now(),
+        available_at=now(),
+        rank=unix_now() - PRIORITY_S * jobs.c.priority,
+    )
+    events.append(connection, job_id, [("state", {"state": State.QUEUED, "retry": True})])
+    return Lane(connection.execute(sa.select(jobs.c.lane).where(jobs.c.id == job_id)).scalar_one())
+
+
+def _locked_state(connection: Connection, job_id: str) -> State:
+    query = sa.select(jobs.c.state).where(jobs.c.id == job_id).with_for_update()
+    state = connection.execute(query).scalar_one_or_none()
+    if state is None:
+        raise NotFound(f"There is no job {job_id}.")
+    return State(state)
+
+
+def delete(connection: Connection, job_id: str) -> None:
+    """Delete a job's rows (internal check jobs only)."""
+    connection.execute(sa.delete(jobs).where(jobs.c.id == job_id, jobs.c.kind == Kind.CHECK))
+
+
+# --- the control loops' ---
+
+
+def expire(connection: Connection, *, most: int = 100) -> list[tuple[str, str]]:
+    """Take back the jobs whose lease has expired; return (job, lane) of those."""
+    query = (
+        sa.select(jobs.c.id, jobs.c.attempt, jobs.c.lane, jobs.c.worker)
+        .where(jobs.c.state == sa.literal_column("'running'"), jobs.c.lease_until < now())
+        .order_by(jobs.c.lease_until)
+        .limit(most)
+        .with_for_update(skip_locked=True)
+    )
+    taken = []
+    for row in connection.execute(query).all():
+        message = f"Worker {row.worker} stopped renewing its lease: the process or its machine is gone."
+        fail(connection, row.id, row.attempt, Failure.WORKER_LOST, message)
+        taken.append((row.id, row.lane))
+    return taken
+
+
+def waiting(connection: Connection, *, older_than_s: float) -> dict[str, int]:
+    """Return how many jobs of each lane could be claimed, and have waited longer than that."""
+    query = (
+        sa.select(jobs.c.lane, sa.func.count())
+        .where(jobs.c.state == sa.literal_column("'queued'"), jobs.c.available_at <= after(-older_than_s))
+        .group_by(jobs.c.lane)
+    )
+    return {lane: count for lane, count in connection.execute(query)}
+
+
+def running(connection: Connection) -> dict[str, int]:
+    """Return how many jobs of each lane run."""
+    query = sa.select(jobs.c.lane, sa.func.count()).where(jobs.c.state == State.RUNNING).group_by(jobs.c.lane)
+    return {lane: count for lane, count in connection.execute(query)}
+
+
+# --- what an attempt adds while it runs; the caller has passed the fence ---
+
+
+def started(connection: Connection, job_id: str, attempt: int, numerics: dict[str, Any]) -> None:
+    """The job's own code runs; its first attempt fixes the numerics for all."""
+    connection.execute(
+        sa.update(attempts).where(attempts.c.job_id == job_id, attempts.c.attempt == attempt).values(running_at=now())
+    )
+    connection.execute(sa.update(jobs).where(jobs.c.id == job_id, jobs.c.numerics.is_(None)).values(numerics=numerics))
+
+
+def resumed(connection: Connection, job_id: str, attempt: int, epoch: int) -> None:
+    """Write down from which epoch the attempt goes on."""
+    connection.execute(
+        sa.update(attempts)
+        .where(attempts.c.job_id == job_id, attempts.c.attempt == attempt)
+        .values(resumed_epoch=epoch)
+    )
+
+
+def progressed(connection: Connection, job_id: str) -> None:
+    """A new checkpoint is there: the faults in a row begin anew."""
+    connection.execute(sa.update(jobs).where(jobs.c.id == job_id).values(failures=0))
+
+
+def add_artifact(connection: Connection, job_id: str, attempt: int, **values: Any) -> None:
+    """Write the row that makes an artifact exist."""
+    connection.execute(sa.delete(artifacts).where(artifacts.c.job_id == job_id, artifacts.c.name == values["name"]))
+    connection.execute(sa.insert(artifacts).values(job_id=job_id, attempt=attempt, created_at=now(), **values))

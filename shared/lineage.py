@@ -1,0 +1,73 @@
+"""What a job is made from: another job's model, resolved and pinned at submit."""
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy import Connection
+
+from shared import checkpoints
+from shared.errors import BadSpec, Conflict, FieldError
+from shared.spec import JobModel, Spec
+from shared.states import Kind, State
+from shared.store import StoredFile
+from shared.tables import job_inputs, jobs
+
+
+@dataclass(frozen=True)
+class Source:
+    """The model of another job: everything that is needed to build it, frozen."""
+
+    job: str
+    #: The checkpoint's name, resolved from `final`, `last`, `best` or an epoch.
+    checkpoint: str
+    file: StoredFile
+    #: The source job's own `model`, which is never itself another job's (resolved to the root).
+    model: dict[str, Any]
+    compile: dict[str, Any]
+    scale: float | None
+    one_hot: int | None
+
+    def to_json(self) -> dict[str, Any]:
+        """Return what stands in `jobs.source`."""
+        return asdict(self)
+
+
+def resolve(connection: Connection, spec: Spec) -> Source | None:
+    """Return the pinned source of a spec that names another job's model, else None.
+
+    Raise `BadSpec` when there is no such job or checkpoint, `Conflict` while it is unfinished.
+    """
+    if not isinstance(spec.model, JobModel):
+        return None
+    row = connection.execute(sa.select(jobs).where(jobs.c.id == spec.model.job)).one_or_none()
+    if row is None or row.kind != Kind.TRAIN:
+        raise _wrong("/model/job", f"There is no train job {spec.model.job}.")
+    if row.state != State.SUCCEEDED and spec.model.checkpoint == "final":
+        raise Conflict(
+            f"Job {row.id} is {row.state}: its final model exists once it has succeeded.",
+            fields=(FieldError("/model/job", f"is {row.state}"),),
+        )
+    saved = checkpoints.find(connection, row.id, spec.model.checkpoint)
+    if saved is None:
+        raise _wrong("/model/checkpoint", f"Job {row.id} has no checkpoint {spec.model.checkpoint!r} (any more).")
+    model = row.source["model"] if row.source else row.spec["model"]
+    data = row.spec["data"]
+    return Source(row.id, saved.name, saved.file, model, row.spec["compile"], data.get("scale"), data.get("one_hot"))
+
+
+def _wrong(pointer: str, message: str) -> BadSpec:
+    return BadSpec(message, fields=(FieldError(pointer, message),))
+
+
+def record(connection: Connection, job_id: str, source: Source) -> None:
+    """Write down that a job needs its source's checkpoint, so that retention keeps it."""
+    connection.execute(
+        sa.insert(job_inputs).values(
+            job_id=job_id,
+            role="model",
+            source_job_id=source.job,
+            checkpoint=source.checkpoint,
+            sha256=source.file.sha256,
+        )
+    )

@@ -1,0 +1,150 @@
+"""The volume: where files lie, and how they are written so that none is ever half there.
+
+    data/                                       what users put there: npy, npz
+    jobs/<job>/<attempt>/checkpoints/<name>.npz one file per checkpoint
+    jobs/<job>/<attempt>/log.txt                what the runner printed
+    jobs/<job>/<attempt>/<artifact>
+
+Only a row in SQL makes a file exist: each attempt writes below a folder of its own, so that an
+attempt that lost its lease can leave nothing but files that nobody names.
+"""
+
+import hashlib
+import os
+import shutil
+import stat
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO
+
+from shared.errors import BadData, CheckpointCorrupt
+
+_CHUNK = 1 << 20
+
+
+@dataclass(frozen=True)
+class StoredFile:
+    """A file that was written whole: its path below the volume, its size, its SHA-256."""
+
+    path: str
+    bytes: int
+    sha256: str
+
+
+def attempt_folder(job_id: str, attempt: int) -> str:
+    """Return the folder of one attempt, below the volume."""
+    return f"jobs/{job_id}/{attempt}"
+
+
+def log_path(job_id: str, attempt: int) -> str:
+    """Return the path of one attempt's log, below the volume."""
+    return f"{attempt_folder(job_id, attempt)}/log.txt"
+
+
+def checkpoint_path(job_id: str, attempt: int, name: str) -> str:
+    """Return the path of one checkpoint's file, below the volume."""
+    return f"{attempt_folder(job_id, attempt)}/checkpoints/{name}.npz"
+
+
+@contextmanager
+def writing(volume: Path, path: str) -> Iterator[BinaryIO]:
+    """Write a file whole or not at all: temporary name, fsync, rename, fsync of the folder.
+
+    Raise OSError when the disk is full; what was there before is untouched.
+    """
+    target = volume / path
+    target.parent.mkdir(parents=True, exist_ok=True)
+    temporary = target.with_name(f".{target.name}.{os.getpid()}.tmp")
+    try:
+        with temporary.open("wb") as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(target)
+        sync_folder(target.parent)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def sync_folder(folder: Path) -> None:
+    """Make a rename in `folder` last."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def describe(volume: Path, path: str) -> StoredFile:
+    """Read a file back from the disk and return its size and SHA-256."""
+    digest = hashlib.sha256()
+    size = 0
+    with (volume / path).open("rb") as file:
+        while chunk := file.read(_CHUNK):
+            digest.update(chunk)
+            size += len(chunk)
+    return StoredFile(path, size, digest.hexdigest())
+
+
+def verify(volume: Path, file: StoredFile) -> Path:
+    """Return the path of a file that is what its row says; raise `CheckpointCorrupt` otherwise."""
+    try:
+        found = describe(volume, file.path)
+    except OSError as error:
+        raise CheckpointCorrupt(f"{file.path} cannot be read: {error.strerror}.") from error
+    if found != file:
+        raise CheckpointCorrupt(
+            f"{file.path} is {found.bytes} bytes with SHA-256 {found.sha256[:12]}, not as recorded."
+        )
+    return volume / file.path
+
+
+def remove(volume: Path, path: str) -> None:
+    """Remove a file; one that is not there is well."""
+    (volume / path).unlink(missing_ok=True)
+
+
+def remove_job(volume: Path, job_id: str) -> None:
+    """Remove every file of a job."""
+    shutil.rmtree(volume / "jobs" / job_id, ignore_errors=True)
+
+
+def open_data(volume: Path, path: str) -> BinaryIO:
+    """Open a user's file below the volume's `data` folder, following no link on the way.
+
+    Each component is opened relative to the one before with O_NOFOLLOW, so that a link swapped in
+    after a check changes nothing. Raise `BadData` naming the path.
+    """
+    parts = relative_parts(path)
+    flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC
+    try:
+        descriptor = os.open(volume / "data", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        for index, part in enumerate(parts):
+            last = index == len(parts) - 1
+            extra = os.O_NONBLOCK if last else os.O_DIRECTORY
+            parent, descriptor = descriptor, os.open(part, flags | extra, dir_fd=descriptor)
+            os.close(parent)
+    except OSError as error:
+        raise BadData(_why(path, error)) from error
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise BadData(f"'{path}' is not a regular file.")
+    return os.fdopen(descriptor, "rb")
+
+
+def _why(path: str, error: OSError) -> str:
+    if isinstance(error, FileNotFoundError):
+        return f"There is no file '{path}' below the volume's data folder."
+    if error.errno in {40, 20}:  # ELOOP: a link; ENOTDIR: a link to a folder, or a file used as one
+        return f"'{path}' goes through a link or a file; paths below the volume's data folder may not."
+    return f"'{path}' cannot be opened: {error.strerror}."
+
+
+def relative_parts(path: str) -> list[str]:
+    """Split a user's path; raise `BadData` when it is absolute, empty or climbs out."""
+    parts = path.split("/")
+    if not path or "\0" in path or "\\" in path or path.startswith("/") or any(p in {"", ".", ".."} for p in parts):
+        raise BadData(f"'{path[:200]}' must be a relative path below the volume's data folder, without '..'.")
+    return parts
