@@ -44,14 +44,13 @@ _WORD_OF_PADDING = Word(("valid", "same"))
 
 #: Names of layers, models, metrics and so on. Keras refuses `/` in them too.
 NAME = Text(
-    re.compile(r"[A-Za-z0-9_.-]{0,63}[A-Za-z0-9_-]"),
+    re.compile(r"(?!.*\.\.)[A-Za-z0-9_.-]{0,63}[A-Za-z0-9_-]"),
     "a name of 1 to 64 letters, digits, '_', '.' or '-' (no '..', not ending in '.')",
 )
 #: What a callback watches: `val_loss`, `val_output_accuracy`.
 _MONITOR = Text(re.compile(r"[A-Za-z0-9_.@-]{1,128}"), "a metric's name, such as 'val_loss'")
 _EQUATION = Text(
-    re.compile(r"(?:[a-zA-Z]{0,8}(?:@[a-zA-Z]{0,8})?,){1,3}[a-zA-Z@]{0,16}->[a-zA-Z@]{0,16}".replace("@", r"(?:\.{3})?")),
-    "an einsum equation such as 'ab,bc->ac'",
+    re.compile(r"[a-zA-Z.]{1,24}(?:,[a-zA-Z.]{1,24}){1,3}->[a-zA-Z.]{0,24}"), "an einsum equation such as 'ab,bc->ac'"
 )
 #: Data types that numbers may have.
 DTYPES = (
@@ -61,7 +60,8 @@ DTYPES = (
 #: Data types and the mixed policies.
 POLICIES = (*DTYPES, "mixed_float16", "mixed_bfloat16")
 
-_DTYPE = Ref("policies", plain=Word(POLICIES))
+#: A data type or a policy, by name or as Keras writes it.
+DTYPE = Ref("policies", plain=Word(POLICIES))
 _LAYER = Ref("layers", null=False)
 _CELLS = frozenset({"LSTMCell", "GRUCell", "SimpleRNNCell", "StackedRNNCells"})
 
@@ -85,9 +85,9 @@ _FRACTIONS = (
     "recall recurrent_dropout renorm_momentum rho sensitivity specificity"
 )
 _POSITIVES = (
-    "adam_weight_decay clip_limit clip_threshold decay_rate delta epsilon epsilon_1 epsilon_2 initial_accumulator_value "
-    "initial_scale l1 l1_regularization_strength l2 l2_regularization_strength l2_shrinkage_regularization_strength "
-    "mag_exp max_value min_delta min_freq min_lr min_power ref_power stddev"
+    "adam_weight_decay clip_limit clip_threshold decay_rate delta epsilon epsilon_1 epsilon_2 "
+    "initial_accumulator_value initial_scale l1 l1_regularization_strength l2 l2_regularization_strength "
+    "l2_shrinkage_regularization_strength mag_exp max_value min_delta min_freq min_lr min_power ref_power stddev"
 )
 _NUMBERS = (
     "adam_lr_ratio alpha beta beta_2_decay end_learning_rate gain gamma learning_rate_power m_mul margin mask_value "
@@ -101,9 +101,7 @@ _SIZES = (
 )
 _MAYBE_SIZES = "batch_size frame_step lora_rank num_bins sequence_length sliding_window value_dim"
 _COUNTS = "cooldown patience start_from_epoch warmup_steps"
-_RANGES = (
-    "addition_factor factor height_factor sigma threshold_factor value_range x_factor y_factor"
-)
+_RANGES = "addition_factor factor height_factor sigma threshold_factor value_range x_factor y_factor"
 _MAYBE_RANGES = "brightness_factor contrast_factor hue_factor saturation_factor width_factor"
 _NULLS = "gptq_unpacked_column_size input_tensor quantization_config weights"
 
@@ -135,7 +133,7 @@ ARGUMENTS: dict[str, Value | Ref] = {
     "bin_boundaries": maybe(Many(_NUMBER, DIM_MOST)),
     "bins": Whole(2, DIM_MOST),
     "boundaries": Many(_NUMBER, 1000),
-    "cell": Ref("layers", null=False, plain=None),
+    "cell": Ref("layers", null=False, only=_CELLS),
     "cells": Ref("layers", null=False, many=True, only=_CELLS),
     "chain_depth": Whole(-1, 16),
     "cropping": Nested(Whole(0, DIM_MOST), 2),
@@ -144,7 +142,7 @@ ARGUMENTS: dict[str, Value | Ref] = {
     "depth_multiplier": Whole(1, 1024),
     "dilation_rate": sizes(1, 1024),
     "dims": Many(Whole(1, 8), 8),
-    "dtype": _DTYPE,
+    "dtype": DTYPE,
     "dynamic_growth_steps": Whole(1, _COUNT_MOST),
     "ema_overwrite_frequency": maybe(Whole(1, _COUNT_MOST)),
     "equation": _EQUATION,
@@ -182,7 +180,7 @@ ARGUMENTS: dict[str, Value | Ref] = {
     "ragged": maybe(_FLAG),
     "recurrent_activation": Ref("activations"),
     "renorm_clipping": maybe(Fields(("rmin", "rmax", "dmax"), _POSITIVE)),
-    "reverse_dtype": _DTYPE,
+    "reverse_dtype": DTYPE,
     "sampling_rate": Whole(1, 10_000_000),
     "scaling": maybe(Word(("density", "spectrum"))),
     "score_mode": Word(("dot", "concat")),
@@ -253,6 +251,7 @@ KIND_ARGUMENTS: dict[str, dict[str, Value | Ref]] = {
     "regularizers": {"mode": Word(("rows", "columns")), "factor": _POSITIVE},
     "optimizers": {"epsilon": Real(0, 1e6), "momentum": _FRACTION},
     "callbacks": _CALLBACK,
+    "policies": {"name": Word(POLICIES)},
 }
 
 _KERNEL_1D = sizes(1, 1024, most=1)
@@ -277,7 +276,6 @@ CLASS_ARGUMENTS: dict[str, Value | Ref] = {
     "Normalization.axis": maybe(_AXES),
     "Normalization.mean": _STATISTICS,
     "Normalization.variance": _STATISTICS,
-    "RNN.cell": Ref("layers", null=False, only=_CELLS),
     "RandomElasticTransform.factor": _PROBABILITY,
     "RandomElasticTransform.scale": _RANGE,
     "RandomErasing.scale": _RANGE,

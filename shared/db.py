@@ -24,7 +24,7 @@ _POSTGRESQL = {
     "keepalives_interval": 5,
     "keepalives_count": 3,
     "tcp_user_timeout": 20_000,
-    "options": f"-c statement_timeout={STATEMENT_MS} -c idle_in_transaction_session_timeout={STATEMENT_MS} -c timezone=UTC",
+    "options": f"-c statement_timeout={STATEMENT_MS} -c idle_in_transaction_session_timeout={STATEMENT_MS}",
 }
 
 
@@ -76,10 +76,8 @@ def write(engine: Engine) -> Iterator[Connection]:
 @contextmanager
 def read(engine: Engine) -> Iterator[Connection]:
     """Hold one transaction that only reads, and does not wait for writers."""
-    with engine.connect() as connection:
-        connection = connection.execution_options(fitq_read=True)
-        with connection.begin():
-            yield connection
+    with engine.connect().execution_options(fitq_read=True) as connection, connection.begin():
+        yield connection
 
 
 def is_away(error: Exception) -> bool:

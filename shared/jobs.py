@@ -14,15 +14,16 @@ from dataclasses import dataclass
 from typing import Any
 
 import sqlalchemy as sa
-from sqlalchemy import Connection
+from sqlalchemy import Connection, Engine
+from sqlalchemy.exc import IntegrityError
 from uuid6 import uuid7
 
-from shared import events, lineage, states
-from shared.clock import after, now, seconds, unix_now
-from shared.errors import Conflict, LeaseLost, NotFound
+from shared import attempts, db, events, lineage, states
+from shared.clock import after, now, unix_now
+from shared.errors import Conflict, LeaseLost, NotFound, Unavailable
 from shared.spec import Spec
 from shared.states import CancelMode, Failure, Kind, Lane, State
-from shared.tables import artifacts, attempts, job_tags, jobs, results
+from shared.tables import job_tags, jobs, results
 
 #: Seconds of waiting that one point of priority is worth.
 PRIORITY_S = 600
@@ -84,7 +85,7 @@ def submit(
     The same `idempotency_key` with the same `fingerprint` returns the job that it brought first;
     with another one, raise `Conflict`.
     """
-    if idempotency_key is not None and (known := _by_key(connection, idempotency_key, fingerprint)):
+    if idempotency_key is not None and (known := by_key(connection, idempotency_key, fingerprint)):
         return known
     source = lineage.resolve(connection, spec)
     job_id = new_id()
@@ -117,7 +118,26 @@ def submit(
     return Submitted(job_id, spec.resources.lane, replayed=False)
 
 
-def _by_key(connection: Connection, key: str, fingerprint: str | None) -> Submitted | None:
+def submit_once(engine: Engine, spec: Spec, *, idempotency_key: str | None, fingerprint: str) -> Submitted:
+    """Store a job in a transaction of its own. See `submit`.
+
+    Of submits that bring one key at the same time, one stores its job; the others return it too.
+    """
+    try:
+        with db.write(engine) as connection:
+            return submit(connection, spec, idempotency_key=idempotency_key, fingerprint=fingerprint)
+    except IntegrityError:
+        if idempotency_key is None:
+            raise
+    with db.read(engine) as connection:
+        known = by_key(connection, idempotency_key, fingerprint)
+    if known is None:
+        raise Unavailable("Another request with this Idempotency-Key failed meanwhile; try again.")
+    return known
+
+
+def by_key(connection: Connection, key: str, fingerprint: str | None) -> Submitted | None:
+    """Return the job that an Idempotency-Key has brought, or None. Raise `KeyReused` when the body was another."""
     row = connection.execute(
         sa.select(jobs.c.id, jobs.c.lane, jobs.c.fingerprint).where(jobs.c.idempotency_key == key)
     ).one_or_none()
@@ -175,9 +195,7 @@ def claim(
     ).one_or_none()
     if taken is None:
         return None
-    connection.execute(
-        sa.insert(attempts).values(job_id=taken.id, attempt=taken.attempt, worker=worker, host=host, started_at=now())
-    )
+    attempts.begin(connection, taken.id, taken.attempt, worker=worker, host=host)
     events.append(connection, taken.id, [("state", {"state": State.RUNNING, "attempt": taken.attempt})])
     return Attempt(
         job_id=taken.id,
@@ -197,7 +215,7 @@ _CLAIMED = ("id", "attempt", "kind", "lane", "spec", "source", "seed", "memory_m
 
 
 def _owned(job_id: str, attempt: int) -> sa.ColumnElement[bool]:
-    """The fence: this attempt still owns its job."""
+    """Return the fence: this attempt still owns its job."""
     return sa.and_(jobs.c.id == job_id, jobs.c.attempt == attempt, jobs.c.state == State.RUNNING)
 
 
@@ -311,7 +329,7 @@ def _requeue(
     error: tuple[Failure, str] | None,
     delay_s: float,
 ) -> None:
-    _close(connection, job_id, attempt, outcome=outcome, error=error)
+    attempts.close(connection, job_id, attempt, outcome=outcome, error=error)
     cancel = connection.execute(sa.select(jobs.c.cancel_mode).where(jobs.c.id == job_id)).scalar_one()
     if cancel is not None:
         # Somebody asked for its end meanwhile: it is not running, so that is the end.
@@ -326,7 +344,7 @@ def _requeue(
 def _end(
     connection: Connection, job_id: str, attempt: int, state: State, *, error: tuple[Failure, str] | None = None
 ) -> None:
-    _close(connection, job_id, attempt, outcome=state, error=error)
+    attempts.close(connection, job_id, attempt, outcome=state, error=error)
     _finish(connection, job_id, attempt, state, error=error)
 
 
@@ -349,20 +367,6 @@ def _finish(
 
 def _said(error: tuple[Failure, str] | None) -> dict[str, Any]:
     return {"error": {"code": error[0], "message": error[1]}} if error else {}
-
-
-def _close(
-    connection: Connection, job_id: str, attempt: int, *, outcome: str, error: tuple[Failure, str] | None
-) -> None:
-    """End the attempt's row, and add its running time to the job's."""
-    code, message = error or (None, None)
-    row = connection.execute(
-        sa.update(attempts)
-        .where(attempts.c.job_id == job_id, attempts.c.attempt == attempt)
-        .values(ended_at=now(), outcome=outcome, error_code=code, error_message=message)
-        .returning(seconds(sa.func.coalesce(attempts.c.running_at, attempts.c.started_at), now()))
-    ).scalar_one()
-    connection.execute(sa.update(jobs).where(jobs.c.id == job_id).values(run_s=jobs.c.run_s + max(row, 0.0)))
 
 
 def _change(connection: Connection, job_id: str, old: State, new: State, **values: Any) -> None:
@@ -443,6 +447,14 @@ def delete(connection: Connection, job_id: str) -> None:
 # --- the control loops' ---
 
 
+def prune_checks(connection: Connection, *, older_than_s: float) -> int:
+    """Delete internal check jobs that nobody fetched; return how many."""
+    old = sa.and_(
+        jobs.c.kind == Kind.CHECK, jobs.c.state.in_(states.TERMINAL), jobs.c.created_at < after(-older_than_s)
+    )
+    return connection.execute(sa.delete(jobs).where(old)).rowcount
+
+
 def expire(connection: Connection, *, most: int = 100) -> list[tuple[str, str]]:
     """Take back the jobs whose lease has expired; return (job, lane) of those."""
     query = (
@@ -458,50 +470,3 @@ def expire(connection: Connection, *, most: int = 100) -> list[tuple[str, str]]:
         fail(connection, row.id, row.attempt, Failure.WORKER_LOST, message)
         taken.append((row.id, row.lane))
     return taken
-
-
-def waiting(connection: Connection, *, older_than_s: float) -> dict[str, int]:
-    """Return how many jobs of each lane could be claimed, and have waited longer than that."""
-    query = (
-        sa.select(jobs.c.lane, sa.func.count())
-        .where(jobs.c.state == sa.literal_column("'queued'"), jobs.c.available_at <= after(-older_than_s))
-        .group_by(jobs.c.lane)
-    )
-    return {lane: count for lane, count in connection.execute(query)}
-
-
-def running(connection: Connection) -> dict[str, int]:
-    """Return how many jobs of each lane run."""
-    query = sa.select(jobs.c.lane, sa.func.count()).where(jobs.c.state == State.RUNNING).group_by(jobs.c.lane)
-    return {lane: count for lane, count in connection.execute(query)}
-
-
-# --- what an attempt adds while it runs; the caller has passed the fence ---
-
-
-def started(connection: Connection, job_id: str, attempt: int, numerics: dict[str, Any]) -> None:
-    """The job's own code runs; its first attempt fixes the numerics for all."""
-    connection.execute(
-        sa.update(attempts).where(attempts.c.job_id == job_id, attempts.c.attempt == attempt).values(running_at=now())
-    )
-    connection.execute(sa.update(jobs).where(jobs.c.id == job_id, jobs.c.numerics.is_(None)).values(numerics=numerics))
-
-
-def resumed(connection: Connection, job_id: str, attempt: int, epoch: int) -> None:
-    """Write down from which epoch the attempt goes on."""
-    connection.execute(
-        sa.update(attempts)
-        .where(attempts.c.job_id == job_id, attempts.c.attempt == attempt)
-        .values(resumed_epoch=epoch)
-    )
-
-
-def progressed(connection: Connection, job_id: str) -> None:
-    """A new checkpoint is there: the faults in a row begin anew."""
-    connection.execute(sa.update(jobs).where(jobs.c.id == job_id).values(failures=0))
-
-
-def add_artifact(connection: Connection, job_id: str, attempt: int, **values: Any) -> None:
-    """Write the row that makes an artifact exist."""
-    connection.execute(sa.delete(artifacts).where(artifacts.c.job_id == job_id, artifacts.c.name == values["name"]))
-    connection.execute(sa.insert(artifacts).values(job_id=job_id, attempt=attempt, created_at=now(), **values))

@@ -34,7 +34,9 @@ def parsed(text: str, *, pointer: str = "") -> Any:
     if len(text.encode("utf-8", "surrogatepass")) > TEXT_BYTES_MOST:
         raise refused(f"The JSON text is longer than {TEXT_BYTES_MOST} bytes.", pointer)
     try:
-        return json.loads(text, object_pairs_hook=_unique, parse_constant=_no_constant, parse_int=_whole)
+        return json.loads(
+            text, object_pairs_hook=_unique, parse_constant=_no_constant, parse_int=_whole, parse_float=_finite
+        )
     except RecursionError:
         raise refused(f"The JSON text is nested deeper than {DEPTH_MOST} levels.", pointer) from None
     except json.JSONDecodeError as error:
@@ -57,6 +59,14 @@ def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 def _no_constant(name: str) -> Any:
     message = f"{name} is not a number of JSON."
     raise ValueError(message)
+
+
+def _finite(digits: str) -> float:
+    number = float(digits)
+    if math.isinf(number):
+        message = f"The number {digits[:40]} is too large."
+        raise ValueError(message)
+    return number
 
 
 def _whole(digits: str) -> int:

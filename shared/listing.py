@@ -121,6 +121,12 @@ def version(connection: Connection, job_id: str) -> int | None:
     return connection.execute(sa.select(jobs.c.version).where(jobs.c.id == job_id)).scalar_one_or_none()
 
 
+def require(connection: Connection, job_id: str) -> None:
+    """Raise `NotFound` unless there is such a job."""
+    if version(connection, job_id) is None:
+        raise NotFound(f"There is no job {job_id}.")
+
+
 def page(connection: Connection, *, where: Filter, before: str | None = None, limit: int = 50) -> list[Job]:
     """Return the newest jobs that match, those with ids below `before`: a keyset, not an offset."""
     query = sa.select(*_COLUMNS).where(*_conditions(where)).order_by(jobs.c.id.desc()).limit(limit)

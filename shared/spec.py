@@ -371,7 +371,7 @@ class Resources(_Part):
 
 
 class _Job(_Part):
-    spec_version: Literal[1] = SPEC_VERSION
+    spec_version: Literal[1] = 1
     name: Name | None = None
     seed: Annotated[int, Field(ge=0, lt=2**32)] | None = Field(
         None, description="Seeds weights, data order and random layers; absent, one is drawn at submit"
@@ -444,7 +444,7 @@ def parse(value: object) -> Spec:
         raise BadSpec("A job spec must be a JSON object.", fields=(FieldError("", "must be an object"),))
     kinds = ", ".join(f"'{kind}'" for kind in SPECS)
     try:
-        model = SPECS[Kind(value.get("kind"))]
+        model = SPECS[Kind(str(value.get("kind")))]
     except (ValueError, KeyError):
         raise BadSpec(
             f"kind must be one of {kinds}.", fields=(FieldError("/kind", f"must be one of {kinds}"),)
@@ -484,7 +484,7 @@ def _fields_of(detail: ErrorDetails) -> tuple[FieldError, ...]:
 
 def pointer(loc: tuple[int | str, ...]) -> str:
     """Return a location as a JSON pointer, without the names that pydantic gives a union's members."""
-    parts = [str(part) for part in loc if not re.fullmatch(r"<.*>|(dict|list)\[.*\]", str(part))]
+    parts = [str(part) for part in loc if not re.fullmatch(r"<.*>|(dict|list)\[.*\]|\[key\]", str(part))]
     if parts and parts[-1] in {"str", "int", "none"}:
         parts.pop()
     return "".join("/" + part.replace("~", "~0").replace("/", "~1") for part in parts)

@@ -124,8 +124,11 @@ def open_data(volume: Path, path: str) -> BinaryIO:
         for index, part in enumerate(parts):
             last = index == len(parts) - 1
             extra = os.O_NONBLOCK if last else os.O_DIRECTORY
-            parent, descriptor = descriptor, os.open(part, flags | extra, dir_fd=descriptor)
-            os.close(parent)
+            parent = descriptor
+            try:
+                descriptor = os.open(part, flags | extra, dir_fd=parent)
+            finally:
+                os.close(parent)
     except OSError as error:
         raise BadData(_why(path, error)) from error
     if not stat.S_ISREG(os.fstat(descriptor).st_mode):

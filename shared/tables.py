@@ -2,6 +2,8 @@
 
 from sqlalchemy import (
     JSON as _JSON,
+)
+from sqlalchemy import (
     BigInteger,
     Boolean,
     CheckConstraint,
@@ -35,7 +37,7 @@ metadata = MetaData(
 
 
 def _one_of(column: str, words: type) -> CheckConstraint:
-    """A CHECK that a column holds one of an enumeration's words."""
+    """Return a CHECK that a column holds one of an enumeration's words."""
     quoted = ", ".join(f"'{word}'" for word in words)  # type: ignore[attr-defined]
     return CheckConstraint(f"{column} IN ({quoted})", name=column)
 

@@ -61,8 +61,8 @@ class Real:
     @property
     def says(self) -> str:
         """Say the bounds."""
-        start = f"above {self.low:g}" if self.above else f"from {self.low:g}"
-        return f"a number {start} to {'less than ' if self.below else ''}{self.high:g}"
+        start = f"{'above' if self.above else 'from'} {_digits(self.low)}"
+        return f"a number {start} to {'less than ' if self.below else ''}{_digits(self.high)}"
 
     def accepts(self, value: object) -> bool:
         """Return whether the value is a finite int or float within the bounds."""
@@ -70,6 +70,10 @@ class Real:
             return False
         low = value > self.low if self.above else value >= self.low
         return low and (value < self.high if self.below else value <= self.high)
+
+
+def _digits(number: float) -> str:
+    return str(int(number) if number == int(number) else number)
 
 
 @dataclass(frozen=True)
@@ -104,14 +108,14 @@ class Word:
 
 @dataclass(frozen=True)
 class Text:
-    """Text of a form; the whole of it must match, and `..` never does."""
+    """Text of a form; the whole of it must match."""
 
     pattern: re.Pattern[str]
     says: str
 
     def accepts(self, value: object) -> bool:
         """Return whether the value is text of that form."""
-        return isinstance(value, str) and ".." not in value and self.pattern.fullmatch(value) is not None
+        return isinstance(value, str) and self.pattern.fullmatch(value) is not None
 
 
 @dataclass(frozen=True)

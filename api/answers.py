@@ -1,0 +1,41 @@
+"""Answers that went well: JSON, and a job as users see it."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from flask import Response
+from pydantic import BaseModel
+
+from api import schemas
+from shared.listing import Job, Waiting
+from shared.states import CancelMode, Lane
+
+_LINKS = ("events", "metrics", "history", "logs", "checkpoints", "result")
+
+
+def answer(model: BaseModel, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:
+    """Return a model as JSON; what is not finite becomes null."""
+    return Response(model.model_dump_json(), status, dict(headers or {}), mimetype="application/json")
+
+
+def job(row: Job, *, waiting: Waiting | None = None, spec: bool = True) -> schemas.Job:
+    """Return a job as users see it; lists leave the spec out."""
+    return schemas.Job.model_construct(**_fields(row, waiting), spec=row.spec if spec else None)
+
+
+def _fields(row: Job, waiting: Waiting | None) -> dict[str, Any]:
+    same = ("id", "kind", "name", "state", "attempt", "progress", "worker", "priority", "seed", "retries", "tags")
+    times = ("created_at", "queued_at", "started_at", "finished_at")
+    return {name: getattr(row, name) for name in (*same, *times)} | {
+        "queue_position": waiting.position if waiting else None,
+        "waiting_reason": waiting.reason if waiting else None,
+        "error": schemas.JobError(code=row.error_code, message=row.error_message or "") if row.error_code else None,
+        "cancel_requested": CancelMode(row.cancel_mode) if row.cancel_mode else None,
+        "lane": Lane(row.lane),
+        "links": {"self": path(row.id)} | {name: f"{path(row.id)}/{name}" for name in _LINKS},
+    }
+
+
+def path(job_id: str) -> str:
+    """Return a job's address."""
+    return f"/v1/jobs/{job_id}"

@@ -1,0 +1,97 @@
+"""Request bodies: read within a limit, parsed strictly."""
+
+import json
+import re
+from typing import Any, TypeVar
+
+from flask import request
+from pydantic import BaseModel, ValidationError
+from werkzeug.exceptions import UnsupportedMediaType
+
+from shared.errors import BadRequest, BadSpec, TooLarge
+from shared.jsontext import parsed
+from shared.spec import SPEC_BYTES, field_errors
+
+#: Objects and arrays inside each other, at most.
+DEPTH = 100
+
+_NUL = re.compile(r"(?<!\\)(?:\\\\)*\\u0000")
+
+
+Body = TypeVar("Body", bound=BaseModel)
+
+
+def read_json() -> Any:
+    """Return the request's JSON value.
+
+    Raises:
+        UnsupportedMediaType: It is not declared as plain JSON.
+        TooLarge: It has more than `SPEC_BYTES` bytes, whatever its Content-Length says.
+        BadRequest: It is empty, not UTF-8, not JSON, too deep, repeats a key, or holds a number or
+            a character that a database cannot.
+    """
+    coding = request.headers.get("Content-Encoding", "identity")
+    if request.mimetype != "application/json" or coding != "identity":
+        raise UnsupportedMediaType("The body must be JSON (Content-Type: application/json), not compressed.")
+    return strict_json(_read())
+
+
+def read_optional(model: type[Body]) -> Body:
+    """Return the request's body as `model`; without a body, its defaults."""
+    if request.content_length in {None, 0} and not request.is_json:
+        return model()
+    try:
+        return model.model_validate(read_json())
+    except ValidationError as error:
+        fields = field_errors(error)
+        raise BadSpec(f"{fields[0].pointer or 'The body'}: {fields[0].message}", fields=fields) from error
+
+
+def _read() -> bytes:
+    too_large = TooLarge(f"The body may have at most {SPEC_BYTES} bytes; larger data belongs on the volume.")
+    if (request.content_length or 0) > SPEC_BYTES:
+        raise too_large
+    data = bytearray()
+    # A chunked body has no length: stop at the first byte too many.
+    while len(data) <= SPEC_BYTES and (part := request.stream.read(SPEC_BYTES + 1 - len(data))):
+        data += part
+    if len(data) > SPEC_BYTES:
+        raise too_large
+    return bytes(data)
+
+
+def strict_json(data: bytes) -> Any:
+    """Return the value of a JSON text; raise `BadRequest`. See `read_json`."""
+    if not data:
+        raise BadRequest("The body is empty; it must be JSON.")
+    try:
+        text = data.decode("utf-8")
+        value = parsed(text)
+    except UnicodeDecodeError as error:
+        raise BadRequest(f"The body is not UTF-8: byte {error.start} is wrong.") from None
+    except BadSpec as error:
+        raise BadRequest(error.message) from None
+    _check_depth(value)
+    _check_characters(text, value)
+    return value
+
+
+def _check_depth(value: Any) -> None:
+    level = [value]
+    for _ in range(DEPTH + 1):
+        containers = [part for part in level if isinstance(part, dict | list)]
+        level = [inner for part in containers for inner in (part.values() if isinstance(part, dict) else part)]
+        if not level:
+            return
+    raise BadRequest(f"The JSON text is nested deeper than {DEPTH} levels.")
+
+
+def _check_characters(text: str, value: Any) -> None:
+    if "\\u" not in text:
+        return
+    if _NUL.search(text):
+        raise BadRequest("The JSON text holds the character U+0000.")
+    try:
+        json.dumps(value, ensure_ascii=False).encode()
+    except UnicodeEncodeError:
+        raise BadRequest("The JSON text holds half of a surrogate pair.") from None

@@ -1,0 +1,118 @@
+"""Query and path parameters, validated; a parameter that is not named here is refused."""
+
+import base64
+import binascii
+import re
+from typing import Annotated, Literal
+
+from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field, StringConstraints
+from pydantic_core import PydanticCustomError
+
+from shared.spec import JobId, Name
+from shared.states import Kind, Lane, State
+
+#: Numbers that every database takes as an integer.
+_EPOCH_MOST = 2**31 - 1
+_SEQ_MOST = 2**53
+
+_JOB_ID = re.compile(r"job_[0-9a-f-]{36}")
+
+
+def encode_cursor(last_id: str) -> str:
+    """Return the opaque cursor of the page after `last_id`."""
+    return base64.urlsafe_b64encode(last_id.encode()).decode().rstrip("=")
+
+
+def decode_cursor(cursor: str) -> str:
+    """Return the id in a cursor; raise ValueError when it is none of ours."""
+    try:
+        text = base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)).decode("ascii")
+    except (binascii.Error, ValueError):
+        text = ""
+    if not _JOB_ID.fullmatch(text):
+        raise PydanticCustomError("cursor", "is not a cursor that this API gave")
+    return text
+
+
+def _tag(value: str) -> str:
+    if ":" not in value:
+        raise PydanticCustomError("tag", "must be key:value")
+    return value
+
+
+#: What a list may be narrowed to; `check` jobs are internal.
+ListedKind = Literal[Kind.TRAIN, Kind.EVALUATE, Kind.PREDICT]
+
+
+class _Parameters(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class JobPath(_Parameters):
+    """One job."""
+
+    job_id: JobId
+
+
+class CheckpointPath(JobPath):
+    """One checkpoint of a job."""
+
+    name: str = Field(description="final, last, best, an epoch from 0, or a checkpoint's name")
+
+
+class ArtifactPath(JobPath):
+    """One artifact of a job."""
+
+    name: str = Field(examples=["predictions.npz"])
+
+
+class JobsQuery(_Parameters):
+    """Which jobs, and which page of them."""
+
+    state: list[State] | None = Field(None, description="Repeatable: any of these")
+    kind: list[ListedKind] | None = Field(None, description="Repeatable: any of these")
+    name: Name | None = None
+    lane: Lane | None = None
+    tag: (
+        list[Annotated[str, StringConstraints(max_length=301, pattern=r"^[^\x00-\x1f\x7f]+$"), AfterValidator(_tag)]]
+        | None
+    ) = Field(None, description="key:value; repeatable: all of these")
+    created_after: AwareDatetime | None = Field(None, description="At or after this moment")
+    created_before: AwareDatetime | None = Field(None, description="Before this moment")
+    limit: int = Field(50, ge=1, le=100)
+    cursor: Annotated[str, AfterValidator(decode_cursor)] | None = Field(
+        None, description="The next_cursor of the page before"
+    )
+
+    @property
+    def tags(self) -> dict[str, str]:
+        """The wanted tags; a key ends at its first colon."""
+        return dict(one.split(":", 1) for one in self.tag or [])
+
+
+class MetricsQuery(_Parameters):
+    """Which metrics of a job."""
+
+    names: list[str] | None = Field(None, description="Metrics by name, separated by commas or repeated")
+    since_epoch: int = Field(0, ge=0, le=_EPOCH_MOST)
+    limit: int = Field(10_000, ge=1, le=10_000, description="Rows, rounded up to whole epochs")
+
+    @property
+    def wanted(self) -> tuple[str, ...]:
+        """The names, split at their commas; empty means all."""
+        found = [name for part in self.names or [] for name in part.split(",")]
+        return tuple(name for name in found if name and "\0" not in name)
+
+
+class EventsQuery(_Parameters):
+    """Which events of a job."""
+
+    after: int = Field(0, ge=0, le=_SEQ_MOST, description="The last event that is known already")
+    limit: int = Field(100, ge=1, le=1000, description="Of a JSON page; a stream has no end of its own")
+
+
+class LogsQuery(_Parameters):
+    """Which part of a job's log."""
+
+    attempt: int | None = Field(None, ge=1, le=_EPOCH_MOST, description="Default: the last attempt")
+    tail: int | None = Field(None, ge=0, le=100_000, description="Only so many last lines")

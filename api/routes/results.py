@@ -1,0 +1,25 @@
+"""What a job came to."""
+
+from flask import Response
+from flask_openapi.blueprint import APIBlueprint
+from flask_openapi.models.tag import Tag
+
+from api import answers, context, problems, schemas
+from api.queries import JobPath
+from shared import db, listing
+from shared.errors import Conflict
+
+blueprint = APIBlueprint("results", __name__, abp_tags=[Tag(name="jobs")])
+
+
+@blueprint.get(
+    "/v1/jobs/<job:job_id>/result", responses={200: schemas.Result, **problems.documented(400, 404, 409, 503)}
+)
+def read_result(path: JobPath) -> Response:
+    """Read a succeeded job's result; before that, and for any other end, 409."""
+    with db.read(context.current().engine) as connection:
+        job = listing.get(connection, path.job_id)
+        result = listing.result(connection, path.job_id)
+    if result is None:
+        raise Conflict(f"Job {job.id} is {job.state}: a result exists once it has succeeded.")
+    return answers.answer(schemas.Result.model_construct(**vars(result)))

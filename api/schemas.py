@@ -1,0 +1,211 @@
+"""What the API answers: the models behind the JSON and the OpenAPI document.
+
+Times are RFC 3339 in UTC with `Z`. Numbers that are not finite are `null`.
+"""
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Any, Literal
+
+from pydantic import BaseModel, Field, RootModel
+
+from shared.spec import JobId
+from shared.states import CancelMode, Kind, Lane, State, ValueKind
+
+_ID = "job_0193a2c4-7a3e-7c51-b2f0-1f6f3a9d8e21"
+
+
+class ProblemError(BaseModel):
+    """One wrong field of a request."""
+
+    detail: str
+    pointer: str | None = Field(None, description="Where in the body, as a JSON pointer (RFC 6901)")
+    parameter: str | None = Field(None, description="Which query parameter or header")
+
+
+class Problem(BaseModel):
+    """What went wrong (RFC 9457). `code` is stable; `detail` is a sentence for a person."""
+
+    type: str = "about:blank"
+    title: str
+    status: int
+    detail: str
+    code: str
+    instance: str
+    request_id: str = Field(description="The X-Request-Id of this answer, for the server's log")
+    errors: list[ProblemError] | None = None
+
+
+class JobError(BaseModel):
+    """Why a job failed."""
+
+    code: str = Field(description="The failure class: bad_spec, bad_data, nan_loss, oom_host, timeout, crashed …")
+    message: str
+
+
+class Job(BaseModel):
+    """A job as it stands now."""
+
+    object: Literal["job"] = "job"
+    id: JobId = Field(examples=[_ID])
+    kind: Kind
+    name: str | None
+    state: State
+    attempt: int = Field(description="The number of the last attempt; 0 before the first")
+    progress: dict[str, Any] | None = Field(description="Phase, epoch, step and running metrics, as last reported")
+    queue_position: int | None = Field(description="Jobs before it in its lane; only when it is read by its id")
+    waiting_reason: str | None = Field(description="Why it waits, in a sentence; only when it is read by its id")
+    error: JobError | None
+    cancel_requested: CancelMode | None = Field(description="How its end was asked for")
+    worker: str | None = Field(description="The worker that runs it, or ran it last")
+    lane: Lane
+    priority: int
+    seed: int
+    retries: int
+    tags: dict[str, str]
+    created_at: datetime
+    queued_at: datetime
+    started_at: datetime | None
+    finished_at: datetime | None
+    links: dict[str, str]
+    spec: dict[str, Any] | None = Field(description="The frozen job spec; null in lists")
+
+
+class JobPage(BaseModel):
+    """Jobs, the newest first."""
+
+    object: Literal["list"] = "list"
+    data: list[Job]
+    has_more: bool
+    next_cursor: str | None = Field(description="What `cursor` continues with")
+
+
+class CancelBody(BaseModel, extra="forbid"):
+    """How to end a job; `after_epoch` keeps the epoch that runs, `now` kills at once."""
+
+    mode: CancelMode = CancelMode.AFTER_EPOCH
+
+
+class Metric(BaseModel, from_attributes=True):
+    """One metric of one epoch."""
+
+    epoch: int = Field(description="From 0")
+    name: str
+    value: float | None = Field(description="null when it was not finite: see value_kind")
+    value_kind: ValueKind
+    attempt: int
+    recorded_at: datetime
+
+
+class MetricPage(BaseModel):
+    """Metrics by epoch and name, in whole epochs."""
+
+    object: Literal["list"] = "list"
+    data: list[Metric]
+    has_more: bool
+    next_since_epoch: int | None = Field(description="What `since_epoch` continues with")
+
+
+class History(RootModel[Mapping[str, Sequence[float | None]]]):
+    """Keras's `History.history`: a list for each metric, in the order of the epochs."""
+
+
+class Checkpoint(BaseModel, from_attributes=True):
+    """A checkpoint whose file is on the volume."""
+
+    name: str = Field(description="epoch-<n> or final")
+    attempt: int
+    epoch: int = Field(description="Epochs that were complete")
+    step: int = Field(description="Training steps that were complete")
+    bytes: int
+    sha256: str = Field(description="Of the file")
+    weights_sha256: str = Field(description="Of the model's variables: path, dtype, shape, bytes")
+    monitor: str | None
+    value: float | None
+    is_best: bool
+    created_at: datetime
+
+
+class CheckpointPage(BaseModel):
+    """A job's checkpoints, the newest first."""
+
+    object: Literal["list"] = "list"
+    data: list[Checkpoint]
+    has_more: Literal[False] = False
+
+
+class Event(BaseModel, from_attributes=True):
+    """One thing that happened to a job: state, epoch, checkpoint or cancel_requested."""
+
+    seq: int = Field(description="From 1 in each job, without gaps")
+    type: str
+    at: datetime
+    data: dict[str, Any]
+
+
+class EventPage(BaseModel):
+    """A job's events in order."""
+
+    object: Literal["list"] = "list"
+    data: list[Event]
+    has_more: bool
+    next_after: int = Field(description="What `after` continues with")
+
+
+class Result(BaseModel, from_attributes=True):
+    """What a job came to."""
+
+    value: dict[str, Any] = Field(description="Metrics of evaluate, predictions of predict, a summary of train")
+    weights_sha256: str | None = Field(description="Of the final model's variables (train)")
+    final_checkpoint: str | None = Field(description="The checkpoint that holds what fit leaves in the model")
+    attempt: int
+    created_at: datetime
+
+
+class Worker(BaseModel, from_attributes=True):
+    """A worker process, as it last said."""
+
+    name: str
+    host: str
+    pid: int
+    lanes: list[str]
+    slots: int = Field(description="Jobs at a time, beside one interactive")
+    state: str = Field(description="warming, ready or draining")
+    free_memory_mb: int
+    version: str
+    started_at: datetime
+    seen_at: datetime
+
+
+class WorkerPage(BaseModel):
+    """The workers that are alive."""
+
+    object: Literal["list"] = "list"
+    data: list[Worker]
+    has_more: Literal[False] = False
+
+
+class Queue(BaseModel):
+    """One lane now."""
+
+    lane: Lane
+    waiting: int = Field(description="Jobs that could start; those waiting out a backoff are not counted")
+    running: int
+
+
+class QueuePage(BaseModel):
+    """Every lane."""
+
+    object: Literal["list"] = "list"
+    data: list[Queue]
+    has_more: Literal[False] = False
+
+
+class CheckAnswer(RootModel[dict[str, Any]]):
+    """What a job would need: parameters, memory, disk, shapes."""
+
+
+class Health(BaseModel):
+    """The process answers."""
+
+    status: Literal["ok"] = "ok"

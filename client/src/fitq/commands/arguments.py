@@ -1,0 +1,51 @@
+"""The arguments and options that several commands share."""
+
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import click
+
+from fitq import specfile
+from fitq.jobs import Job, Queue, connect
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+def output(command: F) -> F:
+    """Add `-o table|json`."""
+    kinds = click.Choice(["table", "json"])
+    return click.option(
+        "-o", "--output", type=kinds, default="table", show_default=True, help="For people, or programs."
+    )(command)
+
+
+def job_id(command: F) -> F:
+    """Add the argument ID."""
+    return click.argument("job_id", metavar="ID")(command)
+
+
+def timeout(command: F) -> F:
+    """Add `--timeout`."""
+    seconds = click.FloatRange(min=0, min_open=True)
+    return click.option("--timeout", type=seconds, metavar="SECONDS", help="Stop waiting then (exit code 124).")(
+        command
+    )
+
+
+def queue() -> Queue:
+    """Return the queue of the server that the command line or the environment names."""
+    ctx = click.get_current_context()
+    return ctx.with_resource(connect(ctx.find_root().obj))
+
+
+def find(text: str) -> Job:
+    """Return the job that an ID argument means."""
+    return queue().find(text)
+
+
+def tags(_ctx: click.Context, _parameter: click.Parameter, values: tuple[str, ...]) -> dict[str, str]:
+    """Turn each `key=value` into an entry."""
+    try:
+        return dict(specfile.tag(value) for value in values)
+    except ValueError as error:
+        raise click.BadParameter(str(error)) from error

@@ -1,0 +1,124 @@
+"""`fitq show`, `logs`, `metrics`, `history` and `result`: one job, read."""
+
+from typing import Any
+
+import click
+
+from fitq import terminal, text
+from fitq.commands import arguments
+from fitq.commands.watch import show_result
+from fitq.errors import Conflict, NotFound
+from fitq.jobs import Job
+
+_SHOWN = (
+    ("id", "id"),
+    ("name", "name"),
+    ("kind", "kind"),
+    ("state", "state"),
+    ("attempt", "attempt"),
+    ("waiting_reason", "waits because"),
+    ("queue_position", "jobs before it"),
+    ("cancel_requested", "end asked for"),
+    ("worker", "worker"),
+    ("lane", "lane"),
+    ("priority", "priority"),
+    ("seed", "seed"),
+    ("created_at", "created"),
+    ("started_at", "started"),
+    ("finished_at", "finished"),
+)
+
+
+@click.command(short_help="Show one job.")
+@arguments.job_id
+@arguments.output
+def show(job_id: str, *, output: str) -> None:
+    """Show the job ID: its state, and why it waits or failed. `-o json` has its spec, too."""
+    job = arguments.find(job_id)
+    if output == "json":
+        terminal.json(job.data)
+        return
+    terminal.fields([*_known(job), *_told(job)])
+
+
+def _known(job: Job) -> list[tuple[str, object]]:
+    return [(title, job.data[key]) for key, title in _SHOWN if job.data.get(key) is not None]
+
+
+def _told(job: Job) -> list[tuple[str, object]]:
+    """Return what takes more than one value to tell."""
+    progress, error = job.data.get("progress") or {}, job.data.get("error")
+    ran, tags = text.ran_s(job.data), job.data.get("tags") or {}
+    rows: list[tuple[str, object]] = [(f"tag {key}", value) for key, value in tags.items()]
+    if progress:
+        rows.append(("progress", f"{progress.get('phase', '')} {text.epochs(job.data)}"))
+        rows.append(("metrics", text.metrics(progress.get("metrics") or {})))
+    if ran is not None:
+        rows.append(("took", text.span(ran)))
+    if error:
+        rows.append(("error", f"{error.get('message')} ({error.get('code')})"))
+    return [row for row in rows if row[1]]
+
+
+@click.command(short_help="Print what a job printed.")
+@arguments.job_id
+@click.option("--tail", type=click.IntRange(0), metavar="N", help="Only the last N lines.")
+@click.option("--attempt", type=click.IntRange(1), metavar="N", help="The Nth attempt's. [default: the last one's]")
+def logs(job_id: str, *, tail: int | None, attempt: int | None) -> None:
+    """Print what the job ID printed while it ran."""
+    said = arguments.find(job_id).logs(tail=tail, attempt=attempt)
+    if said:
+        terminal.data(said)
+
+
+@click.command(short_help="Print a job's metrics, epoch by epoch.")
+@arguments.job_id
+@arguments.output
+def metrics(job_id: str, *, output: str) -> None:
+    """Print the metrics of the job ID: one line for each epoch, counted from 1."""
+    rows = arguments.find(job_id).metrics()
+    if output == "json":
+        terminal.json(rows)
+        return
+    names = list(dict.fromkeys(str(row["name"]) for row in rows))
+    epochs: dict[int, dict[str, str]] = {}
+    for row in rows:
+        epochs.setdefault(row["epoch"], {})[row["name"]] = text.number(row["value"], row["value_kind"])
+    lines = [[str(epoch + 1), *(values.get(name, "") for name in names)] for epoch, values in epochs.items()]
+    terminal.table(["EPOCH", *names], lines, right=names)
+
+
+@click.command(short_help="Print what Keras's History.history holds.")
+@arguments.job_id
+@arguments.output
+def history(job_id: str, *, output: str) -> None:
+    """Print the dictionary that Keras's `fit` would have returned as `History.history`."""
+    lists = arguments.find(job_id).history()
+    if output == "json":
+        terminal.json(lists)
+        return
+    terminal.fields((name, " ".join(text.number(value) for value in values)) for name, values in lists.items())
+
+
+@click.command(short_help="Print what a job came to.")
+@arguments.job_id
+@arguments.output
+def result(job_id: str, *, output: str) -> None:
+    """Print the result of the job ID: metrics of an evaluation, predictions, a training's summary.
+
+    Exits with 3 when the job failed, with 4 when it was cancelled.
+    """
+    job = arguments.find(job_id)
+    found = _result(job)
+    if output == "json":
+        terminal.json(found)
+    else:
+        show_result(found)
+
+
+def _result(job: Job) -> dict[str, Any]:
+    try:
+        return job.result()
+    except (Conflict, NotFound):
+        job.refresh().raise_for_state()
+        raise

@@ -1,0 +1,251 @@
+"""The queue and its jobs: what a program does with a fitq server."""
+
+import os
+import uuid
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+from fitq import errors
+from fitq.connection import DEFAULT_URL, Connection, path
+from fitq.follow import TERMINAL, Event, Following
+from fitq.ids import candidates, is_whole
+
+#: Jobs that an ambiguous id lists.
+_LISTED = 5
+#: Jobs of one page, and recent jobs among which a shortened id is looked for.
+PAGE = 100
+RECENT = 500
+
+Spec = Mapping[str, Any]
+
+
+def connect(url: str | None = None, *, api_key: str | None = None, timeout_s: float = 60.0) -> "Queue":
+    """Return the queue of a server. Nothing is sent yet.
+
+    `url` defaults to FITQ_URL or http://127.0.0.1:8080, `api_key` to FITQ_API_KEY (or none);
+    `timeout_s` is how long one answer may take.
+    """
+    url = url or os.environ.get("FITQ_URL") or DEFAULT_URL  # noqa: TID251 - a client has no settings.py
+    key = api_key or os.environ.get("FITQ_API_KEY", "").strip() or None  # noqa: TID251 - as above
+    return Queue(Connection(url, api_key=key, timeout_s=timeout_s))
+
+
+class Queue:
+    """A fitq server's queue of jobs."""
+
+    def __init__(self, connection: Connection) -> None:
+        """Take the way to the server; `connect` makes one."""
+        self._connection = connection
+
+    def __enter__(self) -> Self:
+        """Hold the connection."""
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        """Close the connection."""
+        self.close()
+
+    def close(self) -> None:
+        """Close the connection."""
+        self._connection.close()
+
+    def submit(self, spec: Spec, *, idempotency_key: str | None = None) -> "Job":
+        """Queue a job. When this returns, the job will run.
+
+        A lost answer is asked for again under the same key, so that one call never makes two jobs.
+        Raise `Invalid` with the wrong fields.
+        """
+        key = idempotency_key or str(uuid.uuid4())
+        if not (key.isascii() and key.isprintable()):
+            raise errors.Misconfigured("An idempotency key holds printable ASCII characters only.")
+        return Job(self._connection, self._connection.post(path("jobs"), dict(spec), idempotency_key=key))
+
+    def check(self, spec: Spec) -> dict[str, Any]:
+        """Return what a job would need, and queue nothing."""
+        needs: dict[str, Any] = self._connection.post("/v1/jobs:check", dict(spec))
+        return needs
+
+    def job(self, job_id: str) -> "Job":
+        """Return a job by its id; raise `NotFound`."""
+        return Job(self._connection, self._connection.get(path("jobs", job_id)))
+
+    def find(self, text: str) -> "Job":
+        """Return a job by its id, or by the beginning or the last 6 or more characters of a recent one's.
+
+        Raise `AmbiguousId` when several match, `NotFound` when none does.
+        """
+        if is_whole(text):
+            return self.job(text)
+        found = candidates(text, list(self.jobs(limit=RECENT)), key=lambda job: job.id)
+        if not found:
+            raise errors.NotFound(f"There is no job '{text}' (of the newest {RECENT}).", status=404)
+        if len(found) > 1:
+            lines = [f"  {job.id}  {job.state}  {job.name or ''}".rstrip() for job in found[:_LISTED]]
+            more = [f"  and {len(found) - _LISTED} more"] if len(found) > _LISTED else []
+            raise errors.AmbiguousId("\n".join([f"'{text}' may be any of {len(found)} jobs:", *lines, *more]))
+        return self.job(found[0].id)
+
+    def jobs(
+        self,
+        *,
+        states: Sequence[str] = (),
+        kind: str | None = None,
+        name: str | None = None,
+        lane: str | None = None,
+        tags: Mapping[str, str] | None = None,
+        limit: int | None = None,
+    ) -> Iterator["Job"]:
+        """Yield the jobs that match, the newest first; at most `limit`, page by page."""
+        asked = [("state", state) for state in states]
+        asked += [("tag", f"{key}:{value}") for key, value in (tags or {}).items()]
+        asked += [(key, value) for key, value in (("kind", kind), ("name", name), ("lane", lane)) if value]
+        cursor: list[tuple[str, str]] = []
+        while limit is None or limit > 0:
+            size = PAGE if limit is None else min(PAGE, limit)
+            page = self._connection.get(path("jobs"), [*asked, *cursor, ("limit", str(size))])
+            yield from (Job(self._connection, one) for one in page["data"])
+            if not page["has_more"]:
+                return
+            limit = None if limit is None else limit - len(page["data"])
+            cursor = [("cursor", page["next_cursor"])]
+
+    def workers(self) -> list[dict[str, Any]]:
+        """Return the workers that are there."""
+        found: list[dict[str, Any]] = self._connection.get(path("workers"))["data"]
+        return found
+
+    def queues(self) -> list[dict[str, Any]]:
+        """Return the lanes and what waits in them."""
+        found: list[dict[str, Any]] = self._connection.get(path("queues"))["data"]
+        return found
+
+
+class Job:
+    """One job, as the server last described it in `data`; `refresh` asks again."""
+
+    def __init__(self, connection: Connection, data: dict[str, Any]) -> None:
+        """Take the way to the server and the job's JSON."""
+        self._connection = connection
+        self.data = data
+
+    def __repr__(self) -> str:
+        """Say which job it is and how it was."""
+        return f"<Job {self.id} {self.state}>"
+
+    @property
+    def id(self) -> str:
+        """The job's id."""
+        return str(self.data["id"])
+
+    @property
+    def state(self) -> str:
+        """The last known state: queued, running, succeeded, failed or cancelled."""
+        return str(self.data["state"])
+
+    @property
+    def name(self) -> str | None:
+        """The job's name, if it has one."""
+        return self.data.get("name")
+
+    @property
+    def ended(self) -> bool:
+        """Whether the job had ended when it was last described."""
+        return self.state in TERMINAL
+
+    def _path(self, *parts: str) -> str:
+        return path("jobs", self.id, *parts)
+
+    def refresh(self) -> Self:
+        """Ask the server for the job as it is now."""
+        self.data = self._connection.get(self._path())
+        return self
+
+    def events(self, *, after: int = 0, timeout_s: float | None = None) -> Iterator[Event]:
+        """Yield the job's events behind number `after`, as they come, to the job's end.
+
+        The last one is of type `job` and holds the job as it ended. Raise `WaitTimeout`.
+        """
+        for event in Following(self._connection, self.id, after=after, timeout_s=timeout_s):
+            if event.type == "job":
+                self.data = event.data
+            yield event
+
+    def wait(self, timeout_s: float | None = None) -> Self:
+        """Wait for the job's end, however it ends. Raise `WaitTimeout`; the job goes on then."""
+        for _ in self.events(timeout_s=timeout_s):
+            pass
+        return self
+
+    def raise_for_state(self) -> Self:
+        """Raise `JobFailed` or `JobCancelled` when the job has ended so."""
+        if self.state == "failed":
+            error = self.data.get("error") or {}
+            raise errors.JobFailed(
+                f"Job {self.id} failed: {error.get('message', 'without a reason')} ({error.get('code')})"
+            )
+        if self.state == "cancelled":
+            raise errors.JobCancelled(f"Job {self.id} was cancelled.")
+        return self
+
+    def cancel(self, *, now: bool = False) -> Self:
+        """Ask for the job's end: after its epoch, with a checkpoint; or at once. Raise `Conflict`."""
+        body = {"mode": "now" if now else "after_epoch"}
+        self.data = self._connection.post(self._path("cancel"), body)
+        return self
+
+    def retry(self) -> Self:
+        """Queue a failed or cancelled job again, from its last checkpoint. Raise `Conflict`."""
+        self.data = self._connection.post(self._path("retry"))
+        return self
+
+    def metrics(self) -> list[dict[str, Any]]:
+        """Return the rows (epoch, name, value, value_kind): `value` is None when it was not finite."""
+        rows: list[dict[str, Any]] = []
+        since: int | None = 0
+        while since is not None:
+            page = self._connection.get(self._path("metrics"), {"since_epoch": str(since)})
+            rows += page["data"]
+            since = page.get("next_since_epoch") if page.get("has_more") else None
+        return rows
+
+    def history(self) -> dict[str, list[float | None]]:
+        """Return what Keras's `History.history` holds: a list for each metric's name."""
+        lists: dict[str, list[float | None]] = self._connection.get(self._path("history"))
+        return lists
+
+    def logs(self, *, tail: int | None = None, attempt: int | None = None) -> str:
+        """Return what an attempt printed (the newest one's, unless told): the last `tail` lines of it."""
+        asked = {"tail": tail, "attempt": attempt}
+        return self._connection.text(self._path("logs"), {k: str(v) for k, v in asked.items() if v is not None})
+
+    def result(self) -> dict[str, Any]:
+        """Return what the job came to, its `value` and more; raise `Conflict` while there is none."""
+        found: dict[str, Any] = self._connection.get(self._path("result"))
+        return found
+
+    def checkpoints(self) -> list[dict[str, Any]]:
+        """Return the job's checkpoints, the newest first."""
+        found: list[dict[str, Any]] = self._connection.get(self._path("checkpoints"))["data"]
+        return found
+
+    def download_checkpoint(self, name: str, to: Path) -> None:
+        """Write a checkpoint (by name, `final`, `last`, `best` or an epoch) to a file, whole or not at all.
+
+        Raise `BadDownload` when it arrived otherwise than it left.
+        """
+        self._download(self._path("checkpoints", name, "content"), to)
+
+    def download_artifact(self, name: str, to: Path) -> None:
+        """Write another file that the job left to a file, whole or not at all."""
+        self._download(self._path("artifacts", name, "content"), to)
+
+    def _download(self, place: str, to: Path) -> None:
+        temporary = to.with_name(f".{to.name}.{os.getpid()}.part")
+        try:
+            with temporary.open("wb") as file:
+                self._connection.download(place, file)
+            temporary.replace(to)
+        finally:
+            temporary.unlink(missing_ok=True)

@@ -1,0 +1,185 @@
+"""Whatever dies, the job does not: it runs again from its last checkpoint, and ends the same."""
+
+import os
+import signal
+import time
+
+import psutil
+import pytest
+from conftest import PATIENCE_S, epochs, spec, until
+
+
+def outcomes(stack, job_id):
+    return stack.rows("SELECT outcome, error_code FROM v_attempts WHERE job_id = ? ORDER BY attempt", job_id)
+
+
+def each_epoch_once(stack, job_id, count):
+    rows = stack.rows(
+        "SELECT epoch, count(*) FROM v_epoch_metrics WHERE job_id = ? AND name = 'loss' GROUP BY 1", job_id
+    )
+    return sorted(rows) == [(epoch, 1) for epoch in range(count)]
+
+
+def assert_same(stack, job, undisturbed):
+    job.raise_for_state()
+    assert each_epoch_once(stack, job.id, 10)
+    assert job.history() == undisturbed["history"]
+    assert job.result()["weights_sha256"] == undisturbed["weights"]
+
+
+def slow(**changes):
+    """Return the digits job with a name of its own; it takes a second or so."""
+    return spec(**changes)
+
+
+def test_a_killed_runner_is_made_good(stack, queue, undisturbed):
+    job = queue.submit(slow())
+    until(lambda: len(epochs(stack, job.id)) >= 3, "three epochs")
+    stack.kill(f"fitq runner {job.id}")
+    job.wait(PATIENCE_S)
+
+    assert outcomes(stack, job.id) == [("failed", "crashed"), ("succeeded", None)]
+    assert_same(stack, job, undisturbed)
+
+
+def test_a_killed_worker_is_made_good(new_stack, undisturbed):
+    stack = new_stack().start()
+    with stack.queue() as queue:
+        job = queue.submit(slow())
+        until(lambda: len(epochs(stack, job.id)) >= 3, "three epochs")
+        runner = stack.processes(f"fitq runner {job.id}")
+        stack.kill("fitq worker")
+        until(lambda: not any(one.is_running() and one.status() != "zombie" for one in runner), "the runner's end")
+        job.wait(PATIENCE_S)
+
+        assert outcomes(stack, job.id) == [("failed", "worker_lost"), ("succeeded", None)]
+        assert_same(stack, job, undisturbed)
+
+
+def test_a_killed_stack_leaves_nothing_behind_and_goes_on_when_started_again(new_stack, undisturbed):
+    stack = new_stack().start()
+    with stack.queue() as queue:
+        job_id = queue.submit(slow()).id
+    until(lambda: len(epochs(stack, job_id)) >= 3, "three epochs")
+    stack.process.kill()
+    stack.process.wait()
+    until(lambda: not stack.processes(""), "the end of every child")
+
+    stack.start()
+    with stack.queue() as queue:
+        job = queue.job(job_id).wait(PATIENCE_S)
+        assert outcomes(stack, job.id) == [("failed", "worker_lost"), ("succeeded", None)]
+        assert_same(stack, job, undisturbed)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_stack_that_is_ended_in_order_releases_its_jobs_and_uses_no_attempt_up(new_stack, undisturbed, number):
+    stack = new_stack().start()
+    with stack.queue() as queue:
+        job_id = queue.submit(slow(retries=0)).id
+    until(lambda: len(epochs(stack, job_id)) >= 2, "two epochs")
+    stack.process.send_signal(number)
+    assert stack.process.wait(PATIENCE_S) == 0
+    assert stack.processes("") == []
+    assert outcomes(stack, job_id) == [("released", None)]
+
+    stack.start()
+    with stack.queue() as queue:
+        assert_same(stack, queue.job(job_id).wait(PATIENCE_S), undisturbed)
+
+
+def test_a_stack_interrupted_while_it_starts_leaves_nothing_behind(new_stack):
+    stack = new_stack()
+    for wait_s in (0.3, 1.0, 2.5):
+        stack.start(wait=False)
+        time.sleep(wait_s)
+        stack.process.send_signal(signal.SIGINT)
+        stack.process.wait(PATIENCE_S)
+        until(lambda: not stack.processes(""), "the end of every child")
+
+
+def test_a_broker_that_is_down_costs_the_submitter_nothing_and_the_job_runs(new_stack, undisturbed):
+    stack = new_stack().start()
+    broker = psutil.Process(stack.state["children"]["broker"])
+    broker.suspend()
+    with stack.queue() as queue:
+        job = queue.submit(slow())
+        assert job.state == "queued"
+        time.sleep(1)
+        broker.kill()
+        assert_same(stack, job.wait(PATIENCE_S), undisturbed)
+
+
+def test_children_that_die_are_started_again(new_stack):
+    stack = new_stack().start()
+    before = stack.state["children"]
+    for title in ("fitq api", "fitq control"):
+        stack.kill(title)
+    until(lambda: stack.ready() and stack.processes("fitq control"), "api and control")
+    with stack.queue() as queue:
+        queue.submit(spec(fit={"epochs": 1})).wait(PATIENCE_S).raise_for_state()
+    assert before["worker"] in {one.pid for one in stack.processes("fitq worker")}
+
+
+def test_cancel_now_ends_the_process_before_it_says_so(stack, queue):
+    job = queue.submit(spec(tags={"fault": "spawn"}))
+    runner = until(lambda: stack.processes(f"fitq runner {job.id}"), "the runner")[0]
+    children = until(runner.children, "the runner's own child")
+    job.cancel(now=True).wait(PATIENCE_S)
+
+    assert job.state == "cancelled"
+    for process in (runner, *children):
+        assert not process.is_running() or process.status() == psutil.STATUS_ZOMBIE
+
+
+def test_cancel_after_the_epoch_keeps_its_checkpoint_and_retry_goes_on_from_it(stack, queue, undisturbed):
+    job = queue.submit(slow())
+    until(lambda: len(epochs(stack, job.id)) >= 2, "two epochs")
+    job.cancel().wait(PATIENCE_S)
+    assert job.state == "cancelled"
+    done = epochs(stack, job.id)
+    assert 2 <= len(done) < 10
+    assert job.checkpoints()[0]["name"] == f"epoch-{max(done)}"
+
+    job.retry().wait(PATIENCE_S)
+    assert stack.rows("SELECT resumed_epoch FROM v_attempts WHERE job_id = ? AND attempt = 2", job.id) == [
+        (max(done) + 1,)
+    ]
+    assert_same(stack, job, undisturbed)
+
+
+@pytest.mark.parametrize(
+    ("fault", "resources", "code", "says"),
+    [
+        ("hog", {"memory_mb": 700}, "oom_host", "memory_mb 700"),
+        ("hang", {"time_limit_s": 1}, "timeout", "time_limit_s of 1 s"),
+        ("hang", {"stall_limit_s": 1}, "stalled", "stall_limit_s"),
+        ("segfault", {}, "crashed", "SIGSEGV"),
+        ("exit", {}, "crashed", "status 0"),
+    ],
+)
+def test_each_way_to_fail_has_its_class(queue, fault, resources, code, says):
+    job = queue.submit(spec(tags={"fault": fault}, retries=0, resources=resources)).wait(PATIENCE_S)
+
+    assert (job.state, job.data["error"]["code"]) == ("failed", code)
+    assert says in job.data["error"]["message"]
+
+
+def test_a_job_that_kills_its_runner_each_time_blocks_nobody(stack, queue):
+    poison = queue.submit(spec(tags={"fault": "segfault"}, retries=1, priority=100))
+    healthy = [queue.submit(spec(fit={"epochs": 1})) for _ in range(3)]
+
+    assert [job.wait(PATIENCE_S).state for job in healthy] == ["succeeded"] * 3
+    assert poison.wait(PATIENCE_S).state == "failed"
+    assert poison.data["attempt"] == 2
+
+
+def test_a_runner_holds_no_credentials(stack, queue):
+    job = queue.submit(spec(tags={"fault": "hang"}))
+    runner = until(lambda: stack.processes(f"fitq runner {job.id}"), "the runner")[0]
+    try:
+        assert not [name for name in runner.environ() if name in {"FITQ_DATABASE_URL", "FITQ_BROKER_URL"}]
+        names = [os.path.basename(one.path) for one in runner.open_files()]
+        assert not [name for name in names if name.startswith("fitq.db")]
+    finally:
+        job.cancel(now=True).wait(PATIENCE_S)

@@ -1,0 +1,395 @@
+"""POST /v1/jobs: what is taken, what is refused, and what comes once however often it is sent."""
+
+import gzip
+import json
+import os
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import pytest
+from flask import Flask
+from flask.testing import FlaskClient
+
+from api import context
+from shared import db, listing
+from shared.listing import Filter
+from shared.spec import SPEC_BYTES
+
+JSON = {"Content-Type": "application/json"}
+
+
+def count(app: Flask) -> int:
+    with db.read(context.of(app).engine) as connection:
+        return len(listing.page(connection, where=Filter(), limit=1000))
+
+
+def test_a_job_is_taken_although_no_broker_is_there(client: FlaskClient, spec: dict[str, Any]) -> None:
+    answer = client.post("/v1/jobs", json=spec)
+
+    assert answer.status_code == 201
+    job = answer.json
+    assert answer.headers["Location"] == f"/v1/jobs/{job['id']}" == job["links"]["self"]
+    assert (job["state"], job["kind"], job["name"], job["attempt"]) == ("queued", "train", "digits-mlp", 0)
+    assert (job["seed"], job["lane"], job["tags"]) == (7, "cpu", {"team": "vision"})
+    assert job["spec"]["fit"]["epochs"] == 3
+    assert job["created_at"].endswith("Z")
+    assert client.get(answer.headers["Location"]).json["id"] == job["id"]
+
+
+def test_a_seed_is_drawn_and_stays(client: FlaskClient, spec: dict[str, Any]) -> None:
+    del spec["seed"]
+
+    job = client.post("/v1/jobs", json=spec).json
+
+    assert isinstance(job["seed"], int)
+    assert client.get(job["links"]["self"]).json["seed"] == job["seed"]
+
+
+@pytest.mark.parametrize(
+    ("body", "says"),
+    [
+        (b"", "empty"),
+        (b'{"kind": "train"', "not JSON"),
+        (b"\xef\xbb\xbf{}", "not JSON"),
+        ('{"kind": "train"}'.encode("utf-16"), "not UTF-8"),
+        (b'{"name": "a\xff"}', "not UTF-8"),
+        (b'{"name": "a\x00b"}', "not JSON"),
+        (b'{"name": "a\\u0000b"}', "U+0000"),
+        (b'{"name": "\\ud800"}', "surrogate"),
+        (b'{"a": 1, "a": 2}', "twice"),
+        (b'{"seed": NaN}', "NaN"),
+        (b'{"seed": -Infinity}', "Infinity"),
+        (b'{"seed": 1e999}', "too large"),
+        (b'{"seed": 1' + b"0" * 400 + b"}", "larger"),
+        (b"[" * 100_000 + b"]" * 100_000, "nested"),
+        (b"[" * 500 + b"]" * 500, "nested"),
+        (b'{"a":' * 300 + b"1" + b"}" * 300, "nested"),
+        (b"{} {}", "not JSON"),
+    ],
+    ids=range(17),
+)
+def test_what_is_no_json_is_400(client: FlaskClient, app: Flask, body: bytes, says: str) -> None:
+    answer = client.post("/v1/jobs", data=body, headers=JSON)
+
+    assert answer.status_code == 400
+    assert answer.content_type == "application/problem+json"
+    assert says in answer.json["detail"]
+    assert answer.json["code"] == "bad_request"
+    assert count(app) == 0
+
+
+def test_a_backslash_before_u0000_is_only_text(client: FlaskClient, spec: dict[str, Any]) -> None:
+    spec["name"] = "a\\u0000"
+
+    assert client.post("/v1/jobs", json=spec).json["name"] == "a\\u0000"
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [{}, {"Content-Type": "text/plain"}, {"Content-Type": "application/x-www-form-urlencoded"}],
+    ids=["none", "text", "form"],
+)
+def test_only_json_is_taken(client: FlaskClient, headers: dict[str, str]) -> None:
+    assert client.post("/v1/jobs", data=b"{}", headers=headers).status_code == 415
+
+
+def test_a_compressed_body_is_refused_unopened(client: FlaskClient) -> None:
+    bomb = gzip.compress(b" " * 50_000_000)
+
+    answer = client.post("/v1/jobs", data=bomb, headers={**JSON, "Content-Encoding": "gzip"})
+
+    assert answer.status_code == 415
+
+
+@pytest.mark.parametrize("chunked", [False, True])
+def test_a_large_body_is_413(client: FlaskClient, app: Flask, chunked: bool) -> None:
+    body = b'{"name": "' + b"a" * SPEC_BYTES + b'"}'
+    environ = {"wsgi.input_terminated": True, "CONTENT_LENGTH": ""} if chunked else {}
+
+    answer = client.post("/v1/jobs", data=body, headers=JSON, environ_overrides=environ)
+
+    assert answer.status_code == 413
+    assert str(SPEC_BYTES) in answer.json["detail"]
+    assert count(app) == 0
+
+
+def test_a_chunked_body_is_taken(client: FlaskClient, spec: dict[str, Any]) -> None:
+    environ = {"wsgi.input_terminated": True, "CONTENT_LENGTH": ""}
+
+    answer = client.post("/v1/jobs", data=json.dumps(spec), headers=JSON, environ_overrides=environ)
+
+    assert answer.status_code == 201
+
+
+def test_a_wide_body_is_answered(client: FlaskClient) -> None:
+    body = json.dumps({f"k{number}": 1 for number in range(60_000)})
+
+    answer = client.post("/v1/jobs", data=body, headers=JSON)
+
+    assert answer.status_code == 422
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "pointer"),
+    [
+        (("kind",), "sing", "/kind"),
+        (("fit", "epochs"), 10**9, "/fit/epochs"),
+        (("fit", "epochs"), 0, "/fit/epochs"),
+        (("fit", "batch_size"), 10**9, "/fit/batch_size"),
+        (("fit", "batch_size"), True, "/fit/batch_size"),
+        (("compile", "optimizer"), {"Adam": {"learning_rate": -1}}, "/compile/optimizer/Adam/learning_rate"),
+        (("resources",), {"time_limit_s": 0}, "/resources/time_limit_s"),
+        (("priority",), 999, "/priority"),
+        (("retries",), -1, "/retries"),
+        (("tags",), {"a b": "c"}, "/tags/a b"),
+        (("surprise",), 1, "/surprise"),
+        (("data", "train"), {"npz": "/etc/passwd"}, "/data/train/npz"),
+    ],
+)
+def test_a_wrong_field_is_named(
+    client: FlaskClient, app: Flask, spec: dict[str, Any], path: tuple[str, ...], value: Any, pointer: str
+) -> None:
+    place = spec
+    for key in path[:-1]:
+        place = place[key]
+    place[path[-1]] = value
+
+    answer = client.post("/v1/jobs", json=spec)
+
+    assert answer.status_code == 422, answer.json
+    assert pointer in [error["pointer"] for error in answer.json["errors"]], answer.json
+    assert answer.json["detail"]
+    assert count(app) == 0
+
+
+def test_every_wrong_field_is_named_at_once(client: FlaskClient, spec: dict[str, Any]) -> None:
+    spec["priority"], spec["fit"]["epochs"] = 999, 0
+
+    errors = client.post("/v1/jobs", json=spec).json["errors"]
+
+    assert {error["pointer"] for error in errors} >= {"/priority", "/fit/epochs"}
+
+
+@pytest.fixture
+def reachable(volume: Any) -> Any:
+    """A data folder with a good file, and traps around it."""
+    (volume / "secret").write_text("secret")
+    data = volume / "data"
+    (data / "good.npz").write_bytes(b"0")
+    (data / "link.npz").symlink_to(volume / "secret")
+    (data / "folder").mkdir()
+    (data / "folderlink").symlink_to("/etc")
+    os.mkfifo(data / "fifo.npz")
+    return data
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "../secret",
+        "../../etc/passwd",
+        "a/../../secret",
+        "/etc/passwd",
+        "/proc/self/environ",
+        "link.npz",
+        "folderlink/passwd",
+        "fifo.npz",
+        "folder",
+        "file:///etc/passwd",
+        "hf://some/thing",
+        "nowhere.npz",
+        "good.npz/more",
+        "./good.npz",
+        "a" * 300,
+        "a/" * 150 + "b",
+        "a\\b",
+        "\x7f\n",
+        "",
+        "a" * 5000,
+    ],
+)
+def test_a_file_that_is_not_there_or_climbs_out_is_422(
+    client: FlaskClient, app: Flask, spec: dict[str, Any], reachable: Any, path: str
+) -> None:
+    spec["data"]["train"] = {"npz": path}
+
+    answer = client.post("/v1/jobs", json=spec)
+
+    assert answer.status_code == 422
+    assert [error["pointer"] for error in answer.json["errors"]] == ["/data/train/npz"]
+    assert count(app) == 0
+
+
+def test_refused_files_leave_none_open(client: FlaskClient, spec: dict[str, Any], reachable: Any) -> None:
+    spec["data"]["train"] = {"npz": "folder/none.npz"}
+    client.post("/v1/jobs", json=spec)
+    before = len(os.listdir("/proc/self/fd"))
+
+    for _ in range(20):
+        client.post("/v1/jobs", json=spec)
+
+    assert len(os.listdir("/proc/self/fd")) < before + 10
+
+
+def test_a_file_that_is_there_is_taken(client: FlaskClient, spec: dict[str, Any], reachable: Any) -> None:
+    spec["data"]["train"] = {"npz": "good.npz"}
+
+    assert client.post("/v1/jobs", json=spec).status_code == 201
+
+
+def test_labels_are_looked_at_as_well(client: FlaskClient, spec: dict[str, Any], reachable: Any) -> None:
+    spec["data"]["validation"] = {"npy": "good.npz", "labels": "../secret"}
+
+    errors = client.post("/v1/jobs", json=spec).json["errors"]
+
+    assert [error["pointer"] for error in errors] == ["/data/validation/labels"]
+
+
+# --- idempotency ---
+
+
+def test_the_same_key_brings_the_same_job(client: FlaskClient, app: Flask, spec: dict[str, Any]) -> None:
+    first = client.post("/v1/jobs", json=spec, headers={"Idempotency-Key": "k 1"})
+    # The same value, written differently.
+    text = json.dumps(spec, indent=3, sort_keys=True)
+    again = client.post("/v1/jobs", data=text, headers={"Idempotency-Key": "k 1", **JSON})
+
+    assert (first.status_code, again.status_code) == (201, 200)
+    assert "Idempotency-Replayed" not in first.headers
+    assert again.headers["Idempotency-Replayed"] == "true"
+    assert first.json["id"] == again.json["id"]
+    assert count(app) == 1
+
+
+def test_a_replay_does_not_look_at_the_files_again(client: FlaskClient, spec: dict[str, Any], reachable: Any) -> None:
+    spec["data"]["train"] = {"npz": "good.npz"}
+    client.post("/v1/jobs", json=spec, headers={"Idempotency-Key": "k"})
+    (reachable / "good.npz").unlink()
+
+    assert client.post("/v1/jobs", json=spec, headers={"Idempotency-Key": "k"}).status_code == 200
+
+
+def test_a_key_for_another_body_is_refused(client: FlaskClient, app: Flask, spec: dict[str, Any]) -> None:
+    client.post("/v1/jobs", json=spec, headers={"Idempotency-Key": "k"})
+    spec["seed"] = 8
+
+    answer = client.post("/v1/jobs", json=spec, headers={"Idempotency-Key": "k"})
+
+    assert answer.status_code == 422
+    assert answer.json["code"] == "idempotency_key_reused"
+    assert count(app) == 1
+
+
+@pytest.mark.parametrize("key", ["", "a" * 256, "tab\tkey", "ümlaut"])
+def test_a_strange_key_is_refused(client: FlaskClient, app: Flask, spec: dict[str, Any], key: str) -> None:
+    answer = client.post("/v1/jobs", json=spec, headers={"Idempotency-Key": key})
+
+    assert answer.status_code == 400
+    assert count(app) == 0
+
+
+def test_of_many_at_once_one_is_stored(app: Flask, spec: dict[str, Any]) -> None:
+    many = 20
+    start = threading.Barrier(many)
+
+    def submit(_: int) -> tuple[int, str]:
+        start.wait()
+        answer = app.test_client().post("/v1/jobs", json=spec, headers={"Idempotency-Key": "k"})
+        return answer.status_code, answer.json["id"]
+
+    with ThreadPoolExecutor(many) as threads:
+        answers = list(threads.map(submit, range(many)))
+
+    assert sorted(status for status, _ in answers) == [200] * (many - 1) + [201]
+    assert len({job_id for _, job_id in answers}) == 1
+    assert count(app) == 1
+
+
+def test_of_two_bodies_with_one_key_at_once_one_is_stored(app: Flask, spec: dict[str, Any]) -> None:
+    many = 10
+    start = threading.Barrier(many)
+
+    def submit(number: int) -> int:
+        start.wait()
+        body = {**spec, "seed": number % 2}
+        return int(app.test_client().post("/v1/jobs", json=body, headers={"Idempotency-Key": "k"}).status_code)
+
+    with ThreadPoolExecutor(many) as threads:
+        statuses = sorted(threads.map(submit, range(many)))
+
+    assert statuses == [200] * 4 + [201] + [422] * 5
+    assert count(app) == 1
+
+
+# --- waiting ---
+
+
+def test_prefer_wait_holds_the_answer_until_the_end(client: FlaskClient, spec: dict[str, Any], worker: Any) -> None:
+    thread = worker.in_background("cpu", lambda attempt: worker.succeed(attempt, loss=0.5))
+
+    answer = client.post("/v1/jobs", json=spec, headers={"Prefer": "respond-async, wait=50"})
+
+    thread.join()
+    assert answer.status_code == 201
+    assert answer.json["state"] == "succeeded"
+    assert answer.headers["Preference-Applied"] == "wait=50"
+
+
+def test_a_wait_that_is_over_answers_what_is(client: FlaskClient, spec: dict[str, Any]) -> None:
+    answer = client.post("/v1/jobs", json=spec, headers={"Prefer": "wait=0"})
+
+    assert (answer.status_code, answer.json["state"]) == (201, "queued")
+
+
+def test_a_wait_is_cut_to_a_minute_and_ends_with_the_process(app: Flask, spec: dict[str, Any]) -> None:
+    context.of(app).stopping.set()
+
+    answer = app.test_client().post("/v1/jobs", json=spec, headers={"Prefer": "wait=3600"})
+
+    assert answer.headers["Preference-Applied"] == "wait=60"
+    assert answer.json["state"] == "queued"
+
+
+def test_without_room_to_wait_the_answer_comes_at_once(app: Flask, spec: dict[str, Any]) -> None:
+    for _ in range(context.LONG_REQUESTS):
+        context.of(app).places.take()
+
+    answer = app.test_client().post("/v1/jobs", json=spec, headers={"Prefer": "wait=50"})
+
+    assert answer.status_code == 201
+    assert "Preference-Applied" not in answer.headers
+
+
+# --- another job's model ---
+
+
+def test_a_model_of_an_unfinished_job_is_409(client: FlaskClient, submitted: str) -> None:
+    wanted = {"kind": "evaluate", "model": {"job": submitted}, "data": {"test": {"dataset": "digits"}}}
+
+    answer = client.post("/v1/jobs", json=wanted)
+
+    assert answer.status_code == 409
+    assert answer.json["errors"][0]["pointer"] == "/model/job"
+
+
+def test_a_model_of_no_job_is_422(client: FlaskClient) -> None:
+    job = "job_0193a2c4-7a3e-7c51-b2f0-1f6f3a9d8e21"
+    wanted = {"kind": "evaluate", "model": {"job": job}, "data": {"test": {"dataset": "digits"}}}
+
+    answer = client.post("/v1/jobs", json=wanted)
+
+    assert answer.status_code == 422
+    assert answer.json["errors"][0]["pointer"] == "/model/job"
+
+
+def test_a_finished_jobs_model_is_pinned(client: FlaskClient, submitted: str, worker: Any) -> None:
+    attempt = worker.claim()
+    worker.checkpoint(attempt, "final", b"weights")
+    worker.succeed(attempt, final="final")
+    wanted = {"kind": "predict", "model": {"job": submitted}, "data": {"input": {"x": [[0.0] * 64]}}}
+
+    answer = client.post("/v1/jobs", json=wanted)
+
+    assert answer.status_code == 201, answer.json
+    assert answer.json["kind"] == "predict"

@@ -1,0 +1,118 @@
+"""Which checkpoints stay, which is best, and what another job was pinned to."""
+
+import pytest
+
+from shared import checkpoints, db, jobs, lineage, spec
+from shared.checkpoints import Retention
+from shared.errors import BadSpec, Conflict
+
+TINY = {
+    "kind": "train",
+    "model": {"layers": [{"Dense": {"units": 1}}], "input_shape": [2]},
+    "data": {"train": {"x": [[1.0, 2.0]], "y": [1.0]}, "scale": 0.5},
+    "compile": {"loss": "mse"},
+}
+
+
+@pytest.fixture
+def job(engine):
+    """A running train job."""
+    with db.write(engine) as connection:
+        jobs.submit(connection, spec.parse(TINY))
+        claimed = jobs.claim(connection, lane="cpu", worker="w", host="h", free_memory_mb=9999, lease_s=30)
+        return claimed.job_id
+
+
+def save(connection, job_id, epoch, value, *, keep, greater=False, attempt=1):
+    row = {
+        "name": f"epoch-{epoch}",
+        "epoch": epoch + 1,
+        "step": (epoch + 1) * 10,
+        "path": f"jobs/{job_id}/{attempt}/checkpoints/epoch-{epoch}.npz",
+        "bytes": 10,
+        "sha256": f"{epoch:064d}",
+        "weights_sha256": "0" * 64,
+        "monitor": "loss",
+        "value": value,
+    }
+    return checkpoints.record(connection, job_id, attempt, row, greater=greater, keep=keep)
+
+
+def names(connection, job_id):
+    return [one.name for one in checkpoints.listed(connection, job_id)]
+
+
+def test_the_best_and_the_last_ones_stay(engine, job):
+    keep = Retention(keep_best=1, keep_last=2)
+    with db.write(engine) as connection:
+        gone = [save(connection, job, epoch, value, keep=keep) for epoch, value in enumerate([3.0, 1.0, 2.0, 4.0, 5.0])]
+
+        assert names(connection, job) == ["epoch-4", "epoch-3", "epoch-1"]
+        assert checkpoints.find(connection, job, "best").name == "epoch-1"
+        assert checkpoints.find(connection, job, "last").name == "epoch-4"
+        assert checkpoints.find(connection, job, 3).name == "epoch-3"
+        assert checkpoints.find(connection, job, 0) is None
+    assert [path.rsplit("/", 1)[1] for paths in gone for path in paths] == ["epoch-0.npz", "epoch-2.npz"]
+
+
+def test_a_greater_value_is_better_where_it_is_said_and_the_earlier_wins_a_tie(engine, job):
+    keep = Retention(keep_best=1, keep_last=1)
+    with db.write(engine) as connection:
+        for epoch, value in enumerate([0.1, 0.9, 0.9, 0.2]):
+            save(connection, job, epoch, value, keep=keep, greater=True)
+        assert checkpoints.find(connection, job, "best").name == "epoch-1"
+
+
+def test_what_is_not_finite_is_never_best(engine, job):
+    with db.write(engine) as connection:
+        save(connection, job, 0, float("nan"), keep=Retention())
+        assert checkpoints.find(connection, job, "best") is None
+        save(connection, job, 1, 7.0, keep=Retention())
+        assert checkpoints.find(connection, job, "best").name == "epoch-1"
+
+
+def test_an_attempt_that_goes_on_from_earlier_makes_the_later_ones_void(engine, job):
+    with db.write(engine) as connection:
+        for epoch in range(3):
+            save(connection, job, epoch, float(epoch), keep=Retention(keep_last=9))
+        gone = checkpoints.delete_after(connection, job, 10)
+
+        assert names(connection, job) == ["epoch-0"]
+    assert len(gone) == 2
+
+
+def test_a_checkpoint_written_again_replaces_its_row_and_frees_the_old_file(engine, job):
+    with db.write(engine) as connection:
+        save(connection, job, 0, 1.0, keep=Retention())
+        stale = save(connection, job, 0, 1.0, keep=Retention(), attempt=2)
+
+        assert stale == [f"jobs/{job}/1/checkpoints/epoch-0.npz"]
+        assert [one.attempt for one in checkpoints.listed(connection, job)] == [2]
+
+
+def test_a_job_is_pinned_to_the_checkpoint_that_it_was_submitted_with(engine, job):
+    keep = Retention(keep_best=0, keep_last=1)
+    with db.write(engine) as connection:
+        save(connection, job, 0, 1.0, keep=keep)
+        asks = spec.parse(
+            {"kind": "predict", "model": {"job": job, "checkpoint": 0}, "data": {"input": {"x": [[1, 2]]}}}
+        )
+        source = lineage.resolve(connection, asks)
+        jobs.submit(connection, asks)
+        save(connection, job, 1, 0.5, keep=keep)
+
+        assert names(connection, job) == ["epoch-1", "epoch-0"], "a waiting job needs it"
+    assert (source.checkpoint, source.scale, source.model) == ("epoch-0", 0.5, TINY["model"])
+
+
+def test_an_unfinished_or_unknown_source_is_refused(engine, job):
+    def ask(**model):
+        return spec.parse({"kind": "predict", "model": model, "data": {"input": {"x": [[1, 2]]}}})
+
+    with db.read(engine) as connection:
+        with pytest.raises(Conflict, match="is running"):
+            lineage.resolve(connection, ask(job=job))
+        with pytest.raises(BadSpec, match="no checkpoint"):
+            lineage.resolve(connection, ask(job=job, checkpoint=7))
+        with pytest.raises(BadSpec, match="no train job"):
+            lineage.resolve(connection, ask(job="job_01a208ca-8c93-76a9-9cbb-a82d22ef568f"))

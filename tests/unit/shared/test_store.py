@@ -1,0 +1,82 @@
+"""Files of the volume: whole or not there, and never outside."""
+
+import os
+
+import pytest
+
+from shared import store
+from shared.errors import BadData, CheckpointCorrupt
+
+
+def test_a_file_is_written_whole_and_described(tmp_path):
+    with store.writing(tmp_path, "jobs/a/1/file") as file:
+        file.write(b"abc")
+
+    described = store.describe(tmp_path, "jobs/a/1/file")
+    assert (described.bytes, described.sha256[:8]) == (3, "ba7816bf")
+    assert store.verify(tmp_path, described) == tmp_path / "jobs/a/1/file"
+
+
+def test_an_error_while_writing_leaves_what_was_there_before(tmp_path):
+    with store.writing(tmp_path, "file") as file:
+        file.write(b"old")
+    with pytest.raises(RuntimeError), store.writing(tmp_path, "file") as file:
+        file.write(b"half of the ne")
+        raise RuntimeError
+
+    assert (tmp_path / "file").read_bytes() == b"old"
+    assert os.listdir(tmp_path) == ["file"]
+
+
+@pytest.mark.parametrize("damage", [b"", b"ab", b"abd", b"abcd", None])
+def test_a_file_that_is_not_what_its_row_says_is_corrupt(tmp_path, damage):
+    path = tmp_path / "file"
+    path.write_bytes(b"abc")
+    row = store.describe(tmp_path, "file")
+    path.unlink() if damage is None else path.write_bytes(damage)
+
+    with pytest.raises(CheckpointCorrupt, match="file"):
+        store.verify(tmp_path, row)
+
+
+@pytest.fixture
+def volume(tmp_path):
+    """A volume with one data file, and a secret beside it."""
+    (tmp_path / "volume" / "data" / "sub").mkdir(parents=True)
+    (tmp_path / "volume" / "data" / "sub" / "x.npy").write_bytes(b"data")
+    (tmp_path / "secret").write_bytes(b"secret")
+    return tmp_path / "volume"
+
+
+def test_a_data_file_is_opened(volume):
+    with store.open_data(volume, "sub/x.npy") as file:
+        assert file.read() == b"data"
+
+
+@pytest.mark.parametrize(
+    "path", ["../secret", "/etc/passwd", "sub/../../../secret", "", ".", "sub//x.npy", "sub/./x.npy", "a\0b", "sub\\x"]
+)
+def test_a_path_that_climbs_out_is_refused(volume, path):
+    with pytest.raises(BadData, match="relative path"):
+        store.open_data(volume, path)
+
+
+def test_no_link_is_followed_neither_at_the_end_nor_on_the_way(volume):
+    (volume / "data" / "file").symlink_to(volume.parent / "secret")
+    (volume / "data" / "folder").symlink_to(volume.parent)
+    (volume / "data" / "inside").symlink_to("sub")
+
+    for path in ("file", "folder/secret", "inside/x.npy"):
+        with pytest.raises(BadData, match="through a link"):
+            store.open_data(volume, path)
+
+
+def test_what_is_no_regular_file_is_refused(volume):
+    os.mkfifo(volume / "data" / "pipe")
+
+    with pytest.raises(BadData, match="regular file"):
+        store.open_data(volume, "pipe")
+    with pytest.raises(BadData, match="no file 'nowhere'"):
+        store.open_data(volume, "nowhere")
+    with pytest.raises(BadData, match="regular file"):
+        store.open_data(volume, "sub")

@@ -1,0 +1,81 @@
+"""The worker process: the Celery application, its signals, and what lives beside it. Imports no Keras."""
+
+import os
+import socket
+import threading
+import uuid
+from typing import Any
+
+from celery import signals
+from setproctitle import setproctitle
+
+from shared import broker, db, log, migrate, settings
+from shared.states import Lane
+from worker import launch, runner_entry
+from worker.control import bell
+from worker.run import Host
+
+_log = log.get(__name__)
+
+config = settings.load()
+app = broker.make_app(config)
+#: Set when the worker starts; tasks run in its process only.
+host: Host
+
+
+def main() -> None:
+    """Run a worker until SIGTERM: it drains then, in at most `FITQ_DRAIN_S` seconds."""
+    global host  # noqa: PLW0603 - one worker is one process
+    log.configure(config, "worker")
+    name = f"{socket.gethostname()}-{os.getpid()}-{uuid.uuid4().hex[:6]}"
+    engine = db.connect(config.database_url, pool_size=config.slots + 4)
+    migrate.check(engine, config.database_url)
+    settings.drop_secrets()
+    # From the main thread, before any other thread is there: its life hangs on the thread that starts it.
+    launch.start_forkserver()
+    host = Host(config, engine, name, socket.gethostname())
+    host.beat.start()
+    rings = broker.Bell(app)
+    threading.Thread(target=_warm_up, args=(host, rings), name="warm-up", daemon=True).start()
+    if config.embedded_broker:
+        # No message can come from another process: the worker rings for itself.
+        threading.Thread(target=bell.ring_here, args=(host, rings), name="bell loop", daemon=True).start()
+    try:
+        app.worker_main(_arguments(name))
+    finally:
+        host.drain()
+        host.beat.stop()
+        engine.dispose()
+
+
+def _arguments(name: str) -> list[str]:
+    interactive = Lane.INTERACTIVE in config.lanes
+    concurrency = config.slots + interactive
+    arguments = ["--quiet", "worker", "--pool", "threads", "--concurrency", str(concurrency), "--hostname", name]
+    arguments += ["--queues", ",".join(config.lanes), "--loglevel", "WARNING"]
+    return [*arguments, "--without-gossip", "--without-mingle", "--without-heartbeat"]
+
+
+def _warm_up(host: Host, rings: broker.Bell) -> None:
+    """Wait until runners can start; then take what waits."""
+    try:
+        launch.wait_until_warm(runner_entry.say_warm)
+    except (RuntimeError, OSError) as error:
+        _log.error("this worker cannot run jobs: ending it", reason=str(error))
+        os._exit(1)
+    host.ready.set()
+    host.beat.tell()
+    _log.info("ready", worker=host.name, lanes=list(config.lanes), slots=config.slots)
+    for lane in config.lanes:
+        rings.ring(lane)
+
+
+@signals.worker_ready.connect
+def _name_the_process(**_: Any) -> None:
+    setproctitle(f"fitq worker {host.name}")
+
+
+@signals.worker_shutting_down.connect
+def _drain(**_: Any) -> None:
+    _log.info("draining: jobs checkpoint and go back to their lanes")
+    host.drain()

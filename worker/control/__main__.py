@@ -1,0 +1,76 @@
+"""`python -m worker.control`: the bell loop, the reaper and the pruner, in one process.
+
+Two of them at once do no harm: each statement takes what the other has left.
+"""
+
+import signal
+import sys
+import threading
+from collections.abc import Callable
+
+from setproctitle import setproctitle
+
+from shared import broker, db, log, migrate, settings
+from shared.errors import Misconfigured
+from worker.control import bell, pruner
+from worker.control.reaper import Reaper
+
+#: Seconds between two rounds of the pruner.
+PRUNE_S = 300.0
+
+_log = log.get(__name__)
+
+
+def main() -> None:
+    """Run the loops until SIGTERM or Ctrl-C."""
+    config = settings.load()
+    log.configure(config, "control")
+    setproctitle("fitq control")
+    engine = db.connect(config.database_url, pool_size=4)
+    migrate.check(engine, config.database_url)
+    rings = broker.Bell(broker.make_app(config))
+    stopped = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: stopped.set())
+    reap_s = min(5.0, config.beat_s)
+    reaper = Reaper(engine, rings, lease_s=config.lease_s, every_s=reap_s)
+    loops = [
+        _loop("bell", stopped, config.bell_s, lambda: bell.ring_for_waiting(engine, rings, lease_s=config.lease_s)),
+        _loop("reaper", stopped, reap_s, reaper.round, on_error=reaper.forgive),
+        _loop("pruner", stopped, PRUNE_S, lambda: pruner.prune(engine)),
+    ]
+    stopped.wait()
+    for thread in loops:
+        thread.join(5)
+    engine.dispose()
+
+
+def _loop(
+    name: str,
+    stopped: threading.Event,
+    every_s: float,
+    work: Callable[[], object],
+    *,
+    on_error: Callable[[], None] = lambda: None,
+) -> threading.Thread:
+    """Do `work` every so many seconds in a thread; an error is a log line and the next round."""
+
+    def run() -> None:
+        while not stopped.is_set():
+            try:
+                work()
+            except Exception as error:  # noqa: BLE001 - a control loop outlives whatever one round met
+                _log.warning("round failed; trying again", loop=name, error=str(error).split("\n", 1)[0])
+                on_error()
+            stopped.wait(every_s)
+
+    thread = threading.Thread(target=run, name=name, daemon=True)
+    thread.start()
+    return thread
+
+
+if __name__ == "__main__":
+    try:
+        main()
+    except Misconfigured as problem:
+        sys.exit(f"fitq control: {problem.message}")

@@ -1,0 +1,41 @@
+"""Preloaded first into the forkserver: ties it, and each runner, to the life of its parent.
+
+Left to itself, multiprocessing's forkserver and its children survive a `kill -9` of the worker. So
+the forkserver leaves the worker's session (Ctrl-C is not for it), and asks the kernel for a SIGKILL
+when the worker dies; a runner asks for the same when the forkserver dies. Imports nothing heavy: it
+must be in force before the long import of Keras.
+"""
+
+import ctypes
+import os
+import signal
+import sys
+
+_PR_SET_PDEATHSIG = 1
+
+#: The process that imported this module: in a runner, its forkserver.
+FORKSERVER_PID = os.getpid()
+
+
+def die_with_parent() -> None:
+    """Ask for SIGKILL when the thread that started this process ends (Linux; elsewhere pipes tell)."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+
+
+def guard_forkserver() -> None:
+    """Leave the worker's session, ignore its Ctrl-C, die with it."""
+    os.setsid()
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    die_with_parent()
+
+
+def guard_runner() -> None:
+    """Lead a process group of one's own, die with the forkserver; called first of all in a runner."""
+    os.setsid()
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    die_with_parent()
+    if os.getppid() != FORKSERVER_PID:
+        # It died between the fork and the request above.
+        os._exit(1)

@@ -1,0 +1,41 @@
+"""Which rows each step takes: a pure function of (seed, global step), never of how often a process restarted."""
+
+import math
+from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
+
+
+@dataclass(frozen=True)
+class Order:
+    """The endless sequence of batches of one data set: pass after pass, the last batch of each may be smaller."""
+
+    rows: int
+    batch_size: int
+    shuffle: bool = False
+    seed: int = 0
+
+    @property
+    def steps_per_pass(self) -> int:
+        """Batches in one pass over the data."""
+        return math.ceil(self.rows / self.batch_size)
+
+    def indices(self, step: int) -> np.ndarray:
+        """Return the row numbers of the batch at a global step; int32 or int64, at most `batch_size` of them."""
+        data_pass, batch = divmod(step, self.steps_per_pass)
+        rows = permutation(self.seed, data_pass, self.rows) if self.shuffle else in_order(self.rows)
+        return rows[batch * self.batch_size : (batch + 1) * self.batch_size]
+
+
+@lru_cache(maxsize=2)
+def permutation(seed: int, data_pass: int, rows: int) -> np.ndarray:
+    """Return the shuffled row numbers of one pass over the data."""
+    # The bit generator by name: `default_rng` may choose another one in a later NumPy.
+    return np.random.Generator(np.random.PCG64([seed, data_pass])).permutation(in_order(rows))
+
+
+@lru_cache(maxsize=2)
+def in_order(rows: int) -> np.ndarray:
+    """Return the row numbers from 0."""
+    return np.arange(rows, dtype=np.int32 if rows <= np.iinfo(np.int32).max else np.int64)

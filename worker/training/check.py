@@ -1,0 +1,110 @@
+"""What a job would need: counted and read from headers, with nothing allocated and nothing queued."""
+
+import math
+from typing import Any
+
+from shared.spec import DatasetSource, EvaluateSpec, PredictSpec, Spec, Split, TrainSpec
+from worker.training import data, datasets, models, predict, sizing
+from worker.training.port import Report
+from worker.wire import Assignment, Finished
+
+
+def run(assignment: Assignment, spec: Spec, report: Report, *, jit: bool) -> Finished:  # noqa: ARG001 - as every action
+    """Answer what the spec's job would need. Raise `BadSpec` or `BadData` for what it would fail with."""
+    origin = models.origin(assignment, spec.model)
+    size = sizing.measure(origin.config)
+    outline = data.outline(_source(spec), data.place(assignment))
+    models.check_input(size.input_shape, outline.sample)
+    slots = _slots(spec, origin)
+    needed = size.weight_bytes if slots is None else sizing.training_bytes(size, slots)
+    sizing.check_fits(needed, size, spec.resources.memory_mb)
+    if isinstance(spec, PredictSpec):
+        predict.check(spec, size.output_shape)
+    return Finished(_value(assignment, spec, size, outline, needed, slots or 0))
+
+
+def _source(spec: Spec) -> data.Source:
+    if isinstance(spec, TrainSpec):
+        return spec.data.train
+    return spec.data.test if isinstance(spec, EvaluateSpec) else spec.data.input
+
+
+def _slots(spec: Spec, origin: models.Origin) -> int | None:
+    """Return the optimizer's slots for a train job, having tried that everything in `compile` can be made."""
+    compiled = getattr(spec, "compile", None) or origin.compile
+    if compiled is not None:
+        models.check_compile(compiled)
+    return sizing.slots(models.optimizer(spec.compile)) if isinstance(spec, TrainSpec) else None
+
+
+def _value(  # noqa: PLR0913 - what was counted
+    assignment: Assignment, spec: Spec, size: sizing.Size, outline: data.Outline, needed: int, slots: int
+) -> dict[str, Any]:
+    batch_size = spec.fit.batch_size if isinstance(spec, TrainSpec) else spec.batch_size
+    samples = _samples(spec, outline)
+    memory_mb = sizing.estimate_mb(needed, size, outline.bytes, batch_size)
+    checkpoint_bytes = size.weight_bytes + slots * size.trainable_bytes if isinstance(spec, TrainSpec) else 0
+    kept = spec.checkpoint.keep_last + spec.checkpoint.keep_best + 1 if isinstance(spec, TrainSpec) else 0
+    written = 4 * samples * math.prod(n or 1 for n in _flat(size.output_shape)) if isinstance(spec, PredictSpec) else 0
+    return {
+        "parameters": size.parameters,
+        "trainable_parameters": size.trainable,
+        "memory_mb": memory_mb,
+        "checkpoint_bytes": checkpoint_bytes,
+        "disk_bytes": checkpoint_bytes * kept + written,
+        "input_shape": size.input_shape,
+        "output_shape": size.output_shape,
+        "samples": samples,
+        "steps_per_epoch": _steps(spec, samples, batch_size),
+        "warnings": _warnings(assignment, spec, memory_mb),
+    }
+
+
+def _flat(shape: Any) -> tuple[int | None, ...]:
+    return shape[1:] if isinstance(shape, tuple) else (None,)
+
+
+def _samples(spec: Spec, outline: data.Outline) -> int:
+    """Return the rows that remain to work on when a validation split has been taken."""
+    if isinstance(spec, TrainSpec) and isinstance(spec.data.validation, Split):
+        return data.split_at(outline.rows, spec.data.validation.split)
+    return outline.rows
+
+
+def _steps(spec: Spec, samples: int, batch_size: int) -> int:
+    if isinstance(spec, TrainSpec) and spec.fit.steps_per_epoch is not None:
+        return spec.fit.steps_per_epoch
+    return math.ceil(samples / batch_size)
+
+
+def _warnings(assignment: Assignment, spec: Spec, memory_mb: int) -> list[str]:
+    warnings = []
+    if memory_mb > spec.resources.memory_mb:
+        warnings.append(f"About {memory_mb} MB are needed; resources.memory_mb allows {spec.resources.memory_mb}.")
+    for source in _sources(spec):
+        folder = data.place(assignment).datasets
+        if isinstance(source, DatasetSource) and not datasets.is_local(source.dataset, folder):
+            warnings.append(f"The data set {source.dataset} must be downloaded first.")
+    return warnings + _monitors(spec)
+
+
+def _sources(spec: Spec) -> list[Any]:
+    if isinstance(spec, TrainSpec):
+        return [spec.data.train, spec.data.validation]
+    return [_source(spec)]
+
+
+def _monitors(spec: Spec) -> list[str]:
+    """Name what is to be monitored although there is no validation that would measure it."""
+    if not isinstance(spec, TrainSpec) or spec.data.validation is not None:
+        return []
+    monitors = {name: arguments for one in spec.callbacks if isinstance(one, dict) for name, arguments in one.items()}
+    monitored = {"checkpoint": spec.checkpoint.monitor or "loss"}
+    for name in ("EarlyStopping", "ReduceLROnPlateau"):
+        if name in monitors or name in spec.callbacks:
+            monitored[name] = (monitors.get(name) or {}).get("monitor", "val_loss")
+    return [
+        f"{who} monitors {what}, which is never measured: the job has no validation data."
+        for who, what in monitored.items()
+        if what.startswith("val_")
+    ]

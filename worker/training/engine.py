@@ -1,0 +1,121 @@
+"""The loop over steps: a model's own step functions, compiled, over data that stays in memory.
+
+The numerics are those of `Model.fit`, `evaluate` and `predict`: the same step functions on the same
+batches. What differs is that the position is a number, from which the rows of a step follow.
+"""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+from keras.src.utils.python_utils import pythonify_logs
+
+from worker.training.batches import Order
+from worker.training.data import Samples
+from worker.training.faults import explained, values_explained
+from worker.training.port import Report
+from worker.training.pulse import Pulse
+
+#: A batch's row numbers → what the step function returns.
+Step = Callable[[np.ndarray], Any]
+
+
+@dataclass(frozen=True)
+class Loop:
+    """One model's step over one data set, and in which order the steps take the rows."""
+
+    step: Step
+    order: Order
+
+    def run(self, step: int) -> Any:
+        """Run the step with this global number."""
+        return self.step(self.order.indices(step))
+
+
+def loop(model: Any, step: Callable[[Any], Any], samples: Samples, order: Order, what: str) -> Loop:
+    """Return the loop of a model's `train_step`, `test_step` or `predict_step` over resident samples.
+
+    Its first run compiles, and raises `BadSpec` "<what>: …" for what Keras cannot do.
+    """
+    tensors = tuple(tf.convert_to_tensor(array) for array in (samples.x, samples.y) if array is not None)
+
+    def on_rows(rows: Any) -> Any:
+        return step(tuple(tf.gather(tensor, rows) for tensor in tensors))
+
+    if not model.run_eagerly:
+        # As Keras's trainer: XLA where the model was compiled with it, no rewriting of Python.
+        on_rows = tf.function(on_rows, autograph=False, jit_compile=model.jit_compile)
+    return Loop(_explaining(on_rows, what), order)
+
+
+def _explaining(function: Callable[[Any], Any], what: str) -> Step:
+    """Explain errors of a batch shape's first run, in which Keras traces the model; later ones only of values."""
+    traced: set[int] = set()
+
+    def run(rows: np.ndarray) -> Any:
+        if len(rows) in traced:
+            with values_explained(what):
+                return function(tf.constant(rows))
+        with explained(what):
+            result = function(tf.constant(rows))
+        traced.add(len(rows))
+        return result
+
+    return run
+
+
+def logs_of(model: Any) -> dict[str, float]:
+    """Return the model's metrics now, by the names and with the values that Keras logs."""
+    return plain(model.get_metrics_result())
+
+
+def plain(logs: dict[str, Any]) -> dict[str, float]:
+    """Return Keras's logs flat and as plain floats, sorted by name as Keras does."""
+    return dict(pythonify_logs(logs))
+
+
+def evaluate(  # noqa: PLR0913 - one phase, many who follow it
+    model: Any,
+    testing: Loop,
+    report: Report,
+    pulse: Pulse,
+    *,
+    steps: int | None = None,
+    epoch: int = 0,
+    hooks: Any = None,
+    batch_hooks: bool = False,
+    stops: frozenset[str] = frozenset({"release"}),
+) -> dict[str, float] | str:
+    """Return the metrics over the data in order; or, when asked to stop in one of the modes `stops`, the mode.
+
+    `steps` cuts the pass short, as Keras's `validation_steps`. The model's metrics are reset first.
+    """
+    count = min(steps or testing.order.steps_per_pass, testing.order.steps_per_pass)
+    hooks = hooks or keras.callbacks.CallbackList()
+    hooks.on_test_begin()
+    model.reset_metrics()
+    for step in range(count):
+        if (mode := report.stop_mode()) in stops:
+            return str(mode)
+        if batch_hooks:
+            hooks.on_test_batch_begin(step)
+        logs = testing.run(step)
+        if batch_hooks:
+            hooks.on_test_batch_end(step, logs)
+        pulse.beat(epoch, step + 1, partial(plain, logs))
+    logs = logs_of(model)
+    hooks.on_test_end(logs)
+    return logs
+
+
+def predictions(predicting: Loop, report: Report, pulse: Pulse) -> Iterator[Any]:
+    """Yield each batch's output in order; stop early when asked to (the caller sees it in `report.stop_mode`)."""
+    for step in range(predicting.order.steps_per_pass):
+        if report.stop_mode() is not None:
+            return
+        yield keras.tree.map_structure(lambda tensor: tensor.numpy(), predicting.run(step))
+        pulse.beat(0, step + 1, dict)

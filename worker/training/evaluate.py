@@ -1,0 +1,35 @@
+"""The evaluate job."""
+
+from shared.errors import BadSpec
+from shared.spec import EvaluateSpec
+from worker.training import data, engine, models, results
+from worker.training.batches import Order
+from worker.training.port import Report
+from worker.training.pulse import Pulse
+from worker.wire import Assignment, Finished, Stopped
+
+_STOPS = frozenset({"release", "after_epoch"})
+
+
+def run(assignment: Assignment, spec: EvaluateSpec, report: Report, *, jit: bool) -> Finished | Stopped:
+    """Measure a model on data."""
+    pulse = Pulse(report)
+    pulse.phase("loading data")
+    origin = models.origin(assignment, spec.model)
+    compiled = spec.compile or origin.compile
+    if compiled is None:
+        raise BadSpec("An evaluate job needs compile: the model's source has none.")
+    scale, one_hot = models.preparation(spec.data, origin)
+    samples = data.load(spec.data.test, data.place(assignment), labels=True, scale=scale, one_hot=one_hot)
+    pulse.phase("building")
+    model = models.build(assignment, origin.config, spec.resources, optimizer_slots=None)
+    models.check_input(model.input_shape, samples.x.shape[1:])
+    models.compile_model(model, compiled, jit=jit)
+    models.check_labels(model, samples)
+    order = Order(len(samples), spec.batch_size)
+    testing = engine.loop(model, model.test_step, samples, order, "The model cannot be evaluated on the data")
+    pulse.phase("evaluating", steps=order.steps_per_pass)
+    measured = engine.evaluate(model, testing, report, pulse, stops=_STOPS)
+    if isinstance(measured, str):
+        return Stopped(measured)
+    return Finished({"rows": len(samples), **results.measured("metrics", measured)})

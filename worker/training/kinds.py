@@ -1,0 +1,38 @@
+"""What a runner can do: one action for each kind of job."""
+
+from collections.abc import Callable
+from typing import Any, cast
+
+
+from shared import spec as specs
+from shared.states import Kind
+from worker.training import check, evaluate, numerics, predict, train
+from worker.training.port import Report
+from worker.wire import Assignment, Finished, Started, Stopped
+
+Action = Callable[[Assignment, Report], Finished | Stopped]
+
+
+def _action(run: Any) -> Action:
+    def act(assignment: Assignment, report: Report) -> Finished | Stopped:
+        """Fix the numerics, say that the job's own code runs, and do it. Errors are those of `shared.errors`."""
+        spec = specs.parse(assignment.spec)
+        chosen = assignment.numerics or numerics.choose(assignment)
+        reasons = numerics.apply(chosen)
+        report.say(Started(chosen))
+        ended = cast("Finished | Stopped", run(assignment, spec, report, jit=chosen["jit"]))
+        if isinstance(ended, Finished) and reasons:
+            ended.value.update(exact=False, inexact_because=list(reasons))
+        return ended
+
+    return act
+
+
+#: The actions by kind. They raise `BadSpec`, `BadData`, `NaNLoss` or `CheckpointCorrupt` with a sentence for
+#: a person; OSError and running out of memory pass through as they are.
+ACTIONS: dict[str, Action] = {
+    Kind.TRAIN: _action(train.run),
+    Kind.EVALUATE: _action(evaluate.run),
+    Kind.PREDICT: _action(predict.run),
+    Kind.CHECK: _action(check.run),
+}

@@ -1,0 +1,148 @@
+"""From a checked configuration to a Keras model: built, compiled, with the weights it starts from."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import keras
+import numpy as np
+from pydantic import TypeAdapter
+
+from shared import architecture
+from shared.errors import BadSpec, FieldError
+from shared.spec import Compile, EvaluateData, JobModel, Model, PredictData, Resources
+from worker.training import checkpoints, data, sizing
+from worker.training.faults import explained
+from worker.wire import Assignment
+
+_MODEL: TypeAdapter[Model] = TypeAdapter(Model)
+
+
+@dataclass(frozen=True)
+class Origin:
+    """Where a model comes from and how its source job prepared data; nothing but the configuration for a new one."""
+
+    config: dict[str, Any]
+    compile: Compile | None = None
+    scale: float | None = None
+    one_hot: int | None = None
+
+
+def origin(assignment: Assignment, model: Model) -> Origin:
+    """Return the configuration of the spec's model, or of its source job's."""
+    if not isinstance(model, JobModel):
+        return Origin(model.keras_config())
+    source = assignment.source
+    if source is None:
+        raise BadSpec(f"The model of job {model.job} was not resolved.")
+    root = _MODEL.validate_python(source["model"])
+    if isinstance(root, JobModel):
+        raise BadSpec(f"The model of job {model.job} was not resolved to its root.")
+    return Origin(
+        root.keras_config(),
+        Compile.model_validate(source["compile"]) if source["compile"] else None,
+        source["scale"],
+        source["one_hot"],
+    )
+
+
+def preparation(own: EvaluateData | PredictData, found: Origin) -> tuple[float | None, int | None]:
+    """Return scale and one_hot: the job's own where it gives them, else its source's."""
+    scale = found.scale if own.scale is None else own.scale
+    return scale, found.one_hot if own.one_hot is None else own.one_hot
+
+
+def build(assignment: Assignment, config: dict[str, Any], resources: Resources, *, optimizer_slots: int | None) -> Any:
+    """Return the built model: fresh weights from the seed, or those of the source job's checkpoint.
+
+    `optimizer_slots` is how many variables of its own training keeps for each weight, None without training.
+    Raise `BadSpec` when it cannot be built or cannot fit the memory, `CheckpointCorrupt` when the
+    source's file is not what was pinned.
+    """
+    size = sizing.measure(config)
+    needed = size.weight_bytes if optimizer_slots is None else sizing.training_bytes(size, optimizer_slots)
+    sizing.check_fits(needed, size, resources.memory_mb)
+    # The names that Keras gives, and the seeds it draws, must not depend on what this process did before.
+    keras.backend.clear_session(free_memory=False)
+    keras.utils.set_random_seed(assignment.seed)
+    with explained("The model cannot be built"):
+        model = keras.saving.deserialize_keras_object(config, safe_mode=True)
+    sizing.check_built(model)
+    if assignment.source is not None:
+        checkpoints.load_weights(model, assignment)
+    return model
+
+
+def compile_model(model: Any, spec: Compile, *, jit: bool) -> None:
+    """Compile a model from its spec. Raise `BadSpec`."""
+    with explained("The model cannot be compiled"):
+        model.compile(
+            optimizer=optimizer(spec),
+            loss=_object(architecture.checked_loss(spec.loss)),
+            metrics=[_object(architecture.checked_metric(metric)) for metric in spec.metrics],
+            jit_compile=jit,
+        )
+
+
+def optimizer(spec: Compile) -> Any:
+    """Return the spec's optimizer, new. Raise `BadSpec`."""
+    with explained("The optimizer cannot be made"):
+        return _object(architecture.checked_optimizer(spec.optimizer))
+
+
+def check_compile(spec: Compile) -> None:
+    """Raise `BadSpec` when something that the spec compiles with cannot be made."""
+    optimizer(spec)
+    with explained("The model cannot be compiled"):
+        for config in (architecture.checked_loss(spec.loss), *map(architecture.checked_metric, spec.metrics)):
+            _object(config)
+
+
+def _object(config: dict[str, Any]) -> Any:
+    """Return the object, or the name of one that Keras chooses itself, such as accuracy."""
+    if "class_name" not in config:
+        return config["name"]
+    return keras.saving.deserialize_keras_object(config, safe_mode=True)
+
+
+def check_input(shape: Any, sample: tuple[int, ...]) -> None:
+    """Raise `BadSpec` naming both shapes when samples do not fit the model's input."""
+    if isinstance(shape, (list, dict)) and not all(isinstance(n, int) or n is None for n in shape):
+        raise BadSpec(f"The model has {len(shape)} inputs; a data source gives one.", fields=(_at("/model"),))
+    wanted = tuple(shape[1:])
+    if not _fits(wanted, sample):
+        message = f"The model takes samples of shape {_shown(wanted)}; the data's have shape {_shown(sample)}."
+        raise BadSpec(message, fields=(FieldError("/model", message),))
+
+
+def _at(pointer: str) -> FieldError:
+    return FieldError(pointer, "does not fit the data")
+
+
+def _fits(wanted: tuple[int | None, ...], sample: tuple[int, ...]) -> bool:
+    """Whether Keras takes such samples: it adds or drops a last axis of length 1 by itself."""
+    if len(wanted) == len(sample) + 1 and wanted[-1] == 1:
+        wanted = wanted[:-1]
+    elif len(wanted) == len(sample) - 1 and sample[-1] == 1:
+        sample = sample[:-1]
+    return len(wanted) == len(sample) and all(a in {None, b} for a, b in zip(wanted, sample, strict=True))
+
+
+def _shown(shape: tuple[int | None, ...]) -> str:
+    return "(" + ", ".join("any" if n is None else str(n) for n in shape) + ")"
+
+
+def check_labels(model: Any, samples: data.Samples) -> None:
+    """Raise `BadData` for class numbers that the model has no output for.
+
+    On a CPU TensorFlow would refuse them at some step, on a GPU the loss would silently become NaN.
+    """
+    sparse = isinstance(model.loss, keras.losses.SparseCategoricalCrossentropy)
+    classes = model.output_shape[-1] if isinstance(model.output_shape, tuple) else None
+    ignored = getattr(model.loss, "ignore_class", None)
+    if sparse and samples.y is not None and isinstance(classes, int) and ignored is None:
+        data.check_labels(samples.y, classes)
+
+
+def parameters(model: Any) -> int:
+    """Return the number of a model's parameters."""
+    return int(sum(np.prod(v.shape, dtype=np.int64) for v in model.weights))

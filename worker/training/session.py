@@ -1,0 +1,291 @@
+"""One attempt at training: the epochs, and the checkpoints between and within them.
+
+The order at the end of an epoch is a promise: the spec's callbacks, the epoch is said, the checkpoint with
+the callbacks' state and the history is written and said, and only then training may stop.
+"""
+
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+
+from shared import store
+from shared.errors import BadData, BadSpec, CheckpointCorrupt, NaNLoss
+from shared.spec import TrainSpec
+from worker.training import callbacks, checkpoints, engine
+from worker.training.batches import Order
+from worker.training.checkpoints import Contents, Position, Progress
+from worker.training.data import Samples
+from worker.training.port import Report
+from worker.training.pulse import Pulse
+from worker.wire import Assignment, Checkpointed, Epoch, Resumable, Resumed
+
+#: Steps of an epoch between two looks at the loss for NaN: by count and not by time, so that what is
+#: reported does not depend on the machine's speed.
+NAN_STEPS = 64
+
+
+class Session:
+    """A compiled model in training: its position, its callbacks, its data."""
+
+    def __init__(  # noqa: PLR0913 - everything that an attempt is made of
+        self,
+        assignment: Assignment,
+        spec: TrainSpec,
+        model: Any,
+        train: Samples,
+        validation: Samples | None,
+        report: Report,
+    ) -> None:
+        """Make the callbacks and the loops; nothing runs yet. Raise `BadSpec`."""
+        self.assignment, self.spec, self.model, self.report = assignment, spec, model, report
+        fit = spec.fit
+        self._order = Order(len(train), fit.batch_size, spec.data.shuffle, assignment.seed)
+        self._steps = fit.steps_per_epoch or self._order.steps_per_pass
+        self._training = engine.loop(
+            model, model.train_step, train, self._order, "The model cannot be trained on the data"
+        )
+        self._validating = None
+        if validation is not None:
+            order = Order(len(validation), fit.validation_batch_size or fit.batch_size)
+            what = "The model cannot be validated on the data"
+            self._validating = engine.loop(model, model.test_step, validation, order, what)
+        # A copy: a view would keep all of the data in memory a second time.
+        self._first = tuple(np.array(array[: fit.batch_size]) for array in (train.x, train.y) if array is not None)
+        self.stream = callbacks.EpochStream(report)
+        self.callbacks = keras.callbacks.CallbackList(
+            [*callbacks.build(spec.callbacks, model), self.stream],
+            add_history=True,
+            model=model,
+            epochs=fit.epochs,
+            steps=self._steps,
+            verbose=0,
+        )
+        self._batch_hooks = callbacks.wants_train_batches(self.callbacks.callbacks)
+        self._test_hooks = callbacks.wants_test_batches(self.callbacks.callbacks)
+        self.pulse = Pulse(report, epochs=fit.epochs, steps=self._steps)
+        self.position = Position(0, fit.initial_epoch)
+        self.finished_as: str | None = None
+        self.weights_sha256 = ""
+        self._saved_at = self.position
+        self._compiled = False
+
+    # --- where it begins ---
+
+    def begin(self) -> None:
+        """Build the optimizer, resume from the newest checkpoint that is sound, and say from where."""
+        self.model.optimizer.build(self.model.trainable_variables)
+        found, skipped = self._newest()
+        self.model.stop_training = False
+        self.callbacks.on_train_begin()
+        if found is not None:
+            self._restore(*found)
+        epoch = self.position.epoch if self.position.step else 0
+        self.report.say(Resumed(epoch, self.position.step, tuple(skipped)))
+
+    def _newest(self) -> tuple[tuple[Resumable, Contents] | None, list[str]]:
+        """Return the newest sound checkpoint, and why newer ones were passed over."""
+        skipped = []
+        for candidate in sorted(self.assignment.checkpoints, key=_newest_last, reverse=True):
+            try:
+                contents = checkpoints.read(Path(self.assignment.volume), candidate.file)
+                self._check(contents)
+            except CheckpointCorrupt as error:
+                skipped.append(f"{candidate.name} was passed over: {error.message}")
+            else:
+                return (candidate, contents), skipped
+        return None, skipped
+
+    def _check(self, contents: Contents) -> None:
+        checkpoints.check(contents, self.model)
+        held = len(contents.progress.callbacks)
+        if held != len(self.callbacks.callbacks):
+            raise CheckpointCorrupt(f"It holds {held} callbacks' states; the job has {len(self.callbacks.callbacks)}.")
+        if contents.progress.rows != self._order.rows:
+            raise BadData(
+                f"The training data had {contents.progress.rows} rows when the job was interrupted "
+                f"and has {self._order.rows} now; it cannot go on."
+            )
+
+    def _restore(self, candidate: Resumable, contents: Contents) -> None:
+        progress = contents.progress
+        if contents.manifest["metrics"]:
+            self._build_metrics()
+            checkpoints.assign(contents, "metrics", self.model.metrics_variables)
+        checkpoints.apply(contents, self.model)
+        callbacks.restore(self.callbacks.callbacks, progress.callbacks, contents.arrays)
+        self.model.stop_training = progress.stop_training
+        self.position = self._saved_at = progress.position
+        self.weights_sha256 = contents.manifest["weights_sha256"]
+        self.finished_as = candidate.name if progress.finished else None
+
+    def _build_metrics(self) -> None:
+        """Let Keras make its metrics' variables, as the first step would; what this changes is restored next."""
+        x, y = self._first
+        predicted = self.model(x, training=False)
+        self.model.compute_loss(x=x, y=y, y_pred=predicted, training=False)
+        self.model.compute_metrics(x, y, predicted)
+
+    # --- epochs ---
+
+    def train(self) -> str | None:
+        """Run the epochs that are left. Return the mode in which training was stopped, None when it is complete."""
+        while self.position.epoch < self.spec.fit.epochs:
+            if self.model.stop_training and not self.position.step_in_epoch:
+                break
+            if (mode := self._epoch(self.position.epoch)) is not None:
+                return mode
+        return None
+
+    def _epoch(self, epoch: int) -> str | None:
+        if not self.position.step_in_epoch:
+            self.model.reset_metrics()
+            # After a resume within the epoch it has been called: what it did is in the callbacks' states.
+            self.callbacks.on_epoch_begin(epoch)
+        if not self._run_steps(epoch):
+            return "release"
+        logs = self._logs(epoch)
+        if logs is None:
+            return "release"
+        self._end_callbacks(epoch, logs)
+        self._refuse_nan(epoch, self.position.step_in_epoch, logs)
+        return self._end_epoch(epoch, logs)
+
+    def _run_steps(self, epoch: int) -> bool:
+        """Run the epoch's steps; return False when released in between, with the checkpoint written."""
+        self.pulse.phase("training" if self._compiled else "compiling", epoch=epoch, step=self.position.step_in_epoch)
+        while self.position.step_in_epoch < self._steps and not self.model.stop_training:
+            if self.report.stop_mode() == "release":
+                self._save_within(checkpoints.values(self.model.metrics_variables))
+                return False
+            self._run_step(epoch)
+        return True
+
+    def _run_step(self, epoch: int) -> None:
+        done = self.position.step_in_epoch
+        if self._batch_hooks:
+            self.callbacks.on_train_batch_begin(done)
+        logs = self._training.run(self.position.step)
+        self.position = Position(self.position.step + 1, epoch, done + 1)
+        if self._batch_hooks:
+            self.callbacks.on_train_batch_end(done, logs)
+        if not self._compiled:
+            self._compiled = True
+            self.pulse.phase("training", epoch=epoch, step=done + 1)
+        self.pulse.beat(epoch, done + 1, partial(engine.plain, logs))
+        if (done + 1) % NAN_STEPS == 0 and self._nan(logs):
+            self.report.say(Epoch(epoch, engine.plain(logs)))
+            self._refuse_nan(epoch, done + 1, engine.plain(logs))
+
+    def _logs(self, epoch: int) -> dict[str, float] | None:
+        """Return the epoch's metrics, validation included; None when released while validating."""
+        logs = engine.logs_of(self.model)
+        if self._validating is None or (epoch + 1) % self.spec.fit.validation_freq:
+            return logs
+        # Validation uses the same metrics: whoever goes on from here needs those of the training steps.
+        kept = checkpoints.values(self.model.metrics_variables)
+        self.pulse.phase("validating", epoch=epoch, step=self.position.step_in_epoch)
+        measured = engine.evaluate(
+            self.model,
+            self._validating,
+            self.report,
+            self.pulse,
+            steps=self.spec.fit.validation_steps,
+            epoch=epoch,
+            hooks=self.callbacks,
+            batch_hooks=self._test_hooks,
+        )
+        if isinstance(measured, str):
+            self._save_within(kept)
+            return None
+        return logs | {f"val_{name}": value for name, value in measured.items()}
+
+    def _end_callbacks(self, epoch: int, logs: dict[str, float]) -> None:
+        try:
+            self.callbacks.on_epoch_end(epoch, logs)
+        except ValueError as error:
+            # Keras finds out only now that it cannot tell whether more of a monitored metric is better.
+            raise BadSpec(f"A callback failed after epoch {epoch}: {error}") from error
+
+    def _end_epoch(self, epoch: int, logs: dict[str, float]) -> str | None:
+        self.position = Position(self.position.step, epoch + 1)
+        mode = self.report.stop_mode()
+        last = epoch + 1 >= self.spec.fit.epochs or self.model.stop_training
+        if last or mode or (epoch + 1) % self.spec.checkpoint.every_epochs == 0:
+            self._save(f"epoch-{epoch}", logs=logs)
+        return None if last else mode
+
+    def _nan(self, logs: dict[str, Any]) -> bool:
+        return self.spec.fit.on_nan == "fail" and callbacks.is_nan(float(logs["loss"]))
+
+    def _refuse_nan(self, epoch: int, step: int, logs: dict[str, float]) -> None:
+        for name in ("loss", "val_loss"):
+            if self.spec.fit.on_nan == "fail" and callbacks.is_nan(logs.get(name)):
+                raise NaNLoss(
+                    f"{name} became NaN in epoch {epoch}, by step {step} of {self._steps}. Lower the learning rate, "
+                    'scale the data, or look for NaN in it; "on_nan": "continue" trains on.'
+                )
+
+    # --- where it ends ---
+
+    def end(self) -> str:
+        """End training as Keras does; return the name of the checkpoint that holds the final weights."""
+        if self.finished_as is not None:
+            return self.finished_as
+        self.model.optimizer.finalize_variable_values(self.model.trainable_weights)
+        self.callbacks.on_train_end(self.stream.last)
+        if checkpoints.digest(self.model) == self.weights_sha256:
+            return f"epoch-{self.position.epoch - 1}"
+        self._save("final", finished=True)
+        return "final"
+
+    # --- checkpoints ---
+
+    def _save_within(self, metrics: list[np.ndarray]) -> None:
+        """Write a checkpoint within an epoch, unless the last one is at the same position."""
+        if self.position != self._saved_at:
+            self._save(f"step-{self.position.step}", metrics=metrics if self.position.step_in_epoch else ())
+
+    def _save(
+        self,
+        name: str,
+        *,
+        logs: dict[str, float] | None = None,
+        metrics: Sequence[np.ndarray] = (),
+        finished: bool = False,
+    ) -> None:
+        self.pulse.phase("saving", epoch=self.position.epoch, step=self.position.step_in_epoch)
+        states, arrays = callbacks.capture(self.callbacks.callbacks)
+        progress = Progress(self.position, self._order.rows, self.model.stop_training, finished, states)
+        self.weights_sha256 = checkpoints.digest(self.model)
+        file = checkpoints.write(
+            Path(self.assignment.volume),
+            store.checkpoint_path(self.assignment.job_id, self.assignment.attempt, name),
+            self.model,
+            progress,
+            metrics=list(metrics),
+            arrays=arrays,
+            weights_sha256=self.weights_sha256,
+        )
+        self._saved_at = self.position
+        monitor, value, greater = self._monitored(logs)
+        self.report.say(
+            Checkpointed(
+                name, self.position.epoch, self.position.step, file, self.weights_sha256, monitor, value, greater
+            )
+        )
+
+    def _monitored(self, logs: dict[str, float] | None) -> tuple[str | None, float | None, bool]:
+        if logs is None:
+            return None, None, False
+        chosen = self.spec.checkpoint
+        monitor = chosen.monitor or ("loss" if self._validating is None else "val_loss")
+        greater = callbacks.greater_is_better(monitor, chosen.mode, self.model)
+        return monitor, logs.get(monitor), greater
+
+
+def _newest_last(one: Resumable) -> tuple[int, int, bool]:
+    return one.step, one.epoch, one.name == "final"
