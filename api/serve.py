@@ -6,7 +6,7 @@ from flask import Flask
 from gunicorn import glogging
 from gunicorn.app.base import BaseApplication
 from gunicorn.arbiter import Arbiter
-from gunicorn.workers.gthread import ThreadWorker
+from gunicorn.workers import gthread
 from setproctitle import setproctitle
 
 from api import context
@@ -22,6 +22,9 @@ KEEPALIVE_S = 15
 #: Seconds without a sign of life after which the serving process is replaced.
 SILENCE_S = 120
 
+#: Seconds that a stopping server keeps idle connections open, for requests that are on their way.
+gthread.STOP_KEEPALIVE_LINGER = 0.3
+
 _log = log.get(__name__)
 
 
@@ -30,7 +33,7 @@ def serve(settings: Settings) -> None:
     _Server(settings).run()
 
 
-class _Worker(ThreadWorker):  # type: ignore[misc] # gunicorn has no types
+class _Worker(gthread.ThreadWorker):  # type: ignore[misc] # gunicorn has no types
     """Gunicorn's threaded worker, which tells long requests when it ends."""
 
     def handle_exit(self, sig: int, frame: Any) -> None:

@@ -8,12 +8,11 @@ from shared.settings import Settings
 
 #: What is imported, downloaded and checked, in a process of its own: Keras is no business of this one.
 _SCRIPT = """
-import os, socket, sys
-os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
-socket.setdefaulttimeout(float(sys.argv[3]))
-from worker.training import data
+import pathlib, sys
+from worker.training import preload, datasets
+name, folder, seconds = sys.argv[1:]
 try:
-    data.ensure_dataset(sys.argv[1], sys.argv[2] or None, float(sys.argv[3]))
+    datasets.load(name, "test", pathlib.Path(folder) if folder else None, float(seconds))
 except Exception as error:
     sys.exit(str(error).splitlines()[0][:200])
 """

@@ -1,4 +1,4 @@
-"""Both databases, migrated, one fresh copy per test.
+"""Both databases, migrated, one empty copy per test.
 
 `database_url` is parametrized: whoever asks for it (or for `engine`, `settings`) runs on SQLite and
 on PostgreSQL. A PostgreSQL that does not answer skips at home and fails in CI.
@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 import sqlalchemy as sa
 
-from shared import db, migrate
+from shared import db, migrate, tables
 from shared.settings import Settings
 
 #: The server on which throw-away databases are made.
@@ -37,28 +37,68 @@ def sqlite_template(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 class Server:
-    """A PostgreSQL server on which databases are made and dropped."""
+    """A PostgreSQL server, and the databases that tests borrow from it."""
 
     def __init__(self, url: str) -> None:
         self._url = sa.make_url(url).set(drivername="postgresql+psycopg")
-        self._engine = sa.create_engine(
-            self._url.set(database="postgres"), isolation_level="AUTOCOMMIT", connect_args={"connect_timeout": 5}
+        self._admin = self._connect("postgres")
+        self._prefix = f"fitq_test_{uuid.uuid4().hex[:10]}"
+        self._free: list[str] = []
+        self._made: list[str] = []
+        self._tables: list[str] = []
+        self.template = f"{self._prefix}_template"
+
+    def _connect(self, name: str) -> sa.Engine:
+        url = self._url.set(database=name)
+        return sa.create_engine(
+            url, isolation_level="AUTOCOMMIT", poolclass=sa.NullPool, connect_args={"connect_timeout": 5}
         )
-        self.prefix = f"fitq_test_{uuid.uuid4().hex[:10]}"
-        self.template = f"{self.prefix}_template"
 
     def url(self, name: str) -> str:
         return self._url.set(drivername="postgresql", database=name).render_as_string(hide_password=False)
 
     def run(self, statement: str) -> None:
-        with self._engine.connect() as connection:
+        with self._admin.connect() as connection:
             connection.execute(sa.text(statement))
 
-    def drop(self, name: str) -> None:
-        self.run(f'DROP DATABASE IF EXISTS "{name}" WITH (FORCE)')
+    def make_template(self) -> None:
+        self._made.append(self.template)
+        self.run(f'CREATE DATABASE "{self.template}"')
+        migrate.upgrade(self.url(self.template))
+        self._tables = self._existing(self.template)
+
+    def borrow(self) -> str:
+        """Return an empty database: a new copy of the template, or one that was given back."""
+        if self._free:
+            return self._free.pop()
+        name = f"{self._prefix}_{len(self._made)}"
+        self._made.append(name)
+        self.run(f'CREATE DATABASE "{name}" TEMPLATE "{self.template}"')
+        # Tests lose nothing in a power cut.
+        self.run(f'ALTER DATABASE "{name}" SET synchronous_commit = off')
+        return name
+
+    def give_back(self, name: str) -> None:
+        """Empty a database for the next test; one whose tables have changed is not used again."""
+        self.run(f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '{name}'")
+        if self._existing(name) != self._tables:
+            return
+        with self._connect(name).connect() as connection:
+            for table in reversed(tables.metadata.sorted_tables):
+                connection.execute(sa.delete(table))
+        self._free.append(name)
+
+    def _existing(self, name: str) -> list[str]:
+        with self._connect(name).connect() as connection:
+            looked = sa.inspect(connection)
+            found = [*looked.get_table_names(), *looked.get_view_names()]
+            if "alembic_version" in found:
+                found += connection.execute(sa.text("SELECT version_num FROM alembic_version")).scalars()
+        return sorted(found)
 
     def close(self) -> None:
-        self._engine.dispose()
+        for name in self._made:
+            self.run(f'DROP DATABASE IF EXISTS "{name}" WITH (FORCE)')
 
 
 @pytest.fixture(scope="session")
@@ -66,17 +106,15 @@ def postgresql_server() -> Iterator[Server]:
     """A server with a migrated template database."""
     server = Server(POSTGRESQL)
     try:
-        server.run(f'CREATE DATABASE "{server.template}"')
+        server.run("SELECT 1")
     except sa.exc.OperationalError as error:
-        server.close()
         if os.environ.get("CI"):
             raise
         pytest.skip(f"no PostgreSQL at {POSTGRESQL}: {str(error).splitlines()[0]}")
     try:
-        migrate.upgrade(server.url(server.template))
+        server.make_template()
         yield server
     finally:
-        server.drop(server.template)
         server.close()
 
 
@@ -89,10 +127,9 @@ def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str
         yield f"sqlite:///{copy}"
         return
     server: Server = request.getfixturevalue("postgresql_server")
-    name = f"{server.prefix}_{uuid.uuid4().hex[:8]}"
-    server.run(f'CREATE DATABASE "{name}" TEMPLATE "{server.template}"')
+    name = server.borrow()
     yield server.url(name)
-    server.drop(name)
+    server.give_back(name)
 
 
 @pytest.fixture

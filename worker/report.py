@@ -23,7 +23,8 @@ from worker.wire import Artifact, Checkpointed, Epoch, Finished, Progress, Resum
 
 #: Messages that may wait for the database; an epoch is one or two.
 WAITING = 20_000
-_BATCH = 500
+#: Messages of one transaction, at most.
+BATCH = 500
 _FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.1, 2.0
 #: Seconds between two writes of mere progress.
 _PROGRESS_S = 0.5
@@ -105,7 +106,10 @@ class Reporter:
 
         Waits out an outage of the database; `within_s` bounds that (a shutdown). False as well when the lease is lost.
         """
-        self._queue.put(ending)
+        try:
+            self._queue.put(ending, timeout=within_s)
+        except queue.Full:
+            return False
         self._ended.wait(within_s)
         return self._ended.is_set() and not self._lease.lost
 
@@ -131,7 +135,7 @@ class Reporter:
             batch = [self._queue.get(timeout=_PROGRESS_S)]
         except queue.Empty:
             return []
-        while len(batch) < _BATCH:
+        while len(batch) < BATCH:
             try:
                 batch.append(self._queue.get_nowait())
             except queue.Empty:

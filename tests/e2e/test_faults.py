@@ -6,7 +6,8 @@ import time
 
 import psutil
 import pytest
-from conftest import PATIENCE_S, epochs, spec, until
+
+from tests.e2e.stacks import PATIENCE_S, epochs, spec, until
 
 
 def outcomes(stack, job_id):
@@ -61,6 +62,7 @@ def test_a_killed_stack_leaves_nothing_behind_and_goes_on_when_started_again(new
     with stack.queue() as queue:
         job_id = queue.submit(slow()).id
     until(lambda: len(epochs(stack, job_id)) >= 3, "three epochs")
+    stack.look()
     stack.process.kill()
     stack.process.wait()
     until(lambda: not stack.processes(""), "the end of every child")
@@ -78,6 +80,7 @@ def test_a_stack_that_is_ended_in_order_releases_its_jobs_and_uses_no_attempt_up
     with stack.queue() as queue:
         job_id = queue.submit(slow(retries=0)).id
     until(lambda: len(epochs(stack, job_id)) >= 2, "two epochs")
+    stack.look()
     stack.process.send_signal(number)
     assert stack.process.wait(PATIENCE_S) == 0
     assert stack.processes("") == []
@@ -93,6 +96,7 @@ def test_a_stack_interrupted_while_it_starts_leaves_nothing_behind(new_stack):
     for wait_s in (0.3, 1.0, 2.5):
         stack.start(wait=False)
         time.sleep(wait_s)
+        stack.look()
         stack.process.send_signal(signal.SIGINT)
         stack.process.wait(PATIENCE_S)
         until(lambda: not stack.processes(""), "the end of every child")

@@ -4,7 +4,8 @@ import io
 
 import numpy as np
 import pytest
-from conftest import PATIENCE_S, epochs, spec, until
+
+from tests.e2e.stacks import PATIENCE_S, epochs, spec, until
 
 
 def test_a_job_trains_and_its_epochs_appear_while_it_does(stack, queue):
@@ -18,7 +19,7 @@ def test_a_job_trains_and_its_epochs_appear_while_it_does(stack, queue):
         "SELECT name, count(*), min(epoch), max(epoch) FROM v_epoch_metrics WHERE job_id = ? GROUP BY 1", job.id
     )
     assert sorted(rows) == [(name, 30, 0, 29) for name in ("accuracy", "loss", "val_accuracy", "val_loss")]
-    assert job.history()["val_accuracy"][-1] > 0.9
+    assert job.history()["val_accuracy"][-1] > 0.85
 
 
 def test_the_same_seed_gives_the_same_weights_and_history(queue, undisturbed):
@@ -49,7 +50,7 @@ def test_a_checkpoint_is_downloaded_and_opens(queue, tmp_path):
     assert [one["name"] for one in saved][:2] == ["epoch-2", "epoch-1"]
 
     target = tmp_path / "last.npz"
-    job.download("last", target)
+    job.download_checkpoint("last", target)
     with np.load(io.BytesIO(target.read_bytes()), allow_pickle=False) as arrays:
         assert len(arrays.files) > 4
 
@@ -68,11 +69,11 @@ def test_the_needs_of_a_job_are_told_without_queueing_it(queue):
     [
         ({"model": {"input_shape": [7, 7]}}, "bad_", "8"),
         ({"compile": {"loss": "categorical_crossentropy"}}, "bad_", "shape"),
-        ({"data": {"one_hot": 3}}, "bad_data", "label"),
+        ({"data": {"one_hot": 3}}, "bad_data", "Labels"),
         (
             {"model": {"layers": [{"Conv2D": {"filters": 2, "kernel_size": 3}}], "input_shape": [8, 8]}},
             "bad_spec",
-            "Conv2D",
+            "conv2d",
         ),
     ],
 )
@@ -87,7 +88,7 @@ def test_a_job_that_cannot_be_run_fails_with_a_sentence_and_is_not_retried(queue
 
 
 def test_a_nan_loss_ends_the_job_with_its_history_kept(stack, queue):
-    bad = spec(compile={"optimizer": {"SGD": {"learning_rate": 1e30}}})
+    bad = spec(data={"scale": 1e38})
     job = queue.submit(bad).wait(PATIENCE_S)
 
     assert (job.state, job.data["error"]["code"], job.data["attempt"]) == ("failed", "nan_loss", 1)
@@ -96,7 +97,7 @@ def test_a_nan_loss_ends_the_job_with_its_history_kept(stack, queue):
 
 
 def test_a_nan_loss_may_go_on_where_the_spec_says_so(queue):
-    bad = spec(compile={"optimizer": {"SGD": {"learning_rate": 1e30}}}, fit={"epochs": 2, "on_nan": "continue"})
+    bad = spec(data={"scale": 1e38}, fit={"epochs": 2, "on_nan": "continue"})
     job = queue.submit(bad).wait(PATIENCE_S).raise_for_state()
 
     assert len(job.history()["loss"]) == 2

@@ -3,7 +3,7 @@
 import subprocess
 import sys
 
-from conftest import PATIENCE_S, ROOT, spec, until
+from tests.e2e.stacks import PATIENCE_S, ROOT, spec, until
 
 
 def test_fifty_jobs_run_once_each_on_both_workers_in_the_order_of_rank(stack, queue):

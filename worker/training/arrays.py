@@ -6,6 +6,7 @@ against the memory that the job has. No pickles: object arrays are refused.
 
 import math
 import os
+import tokenize
 import zipfile
 import zlib
 from collections.abc import Iterator
@@ -104,7 +105,7 @@ def _header(stream: IO[bytes], size: int, label: str) -> Header:
             raise BadData(f"{label} has .npy version {version[0]}.{version[1]}; 1.0 and 2.0 are read.")
         read = npy.read_array_header_1_0 if version == (1, 0) else npy.read_array_header_2_0
         shape, fortran, dtype = read(stream, max_header_size=_HEADER_BYTES)
-    except (ValueError, TypeError, SyntaxError, EOFError, RecursionError, MemoryError, UnicodeError) as error:
+    except (ValueError, TypeError, SyntaxError, EOFError, RecursionError, MemoryError, tokenize.TokenError) as error:
         raise BadData(f"{label} is no readable .npy array: {str(error).splitlines()[0][:200]}.") from error
     header = Header(shape, fortran, dtype)
     _check(header, size - stream.tell(), label)

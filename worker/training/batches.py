@@ -21,6 +21,15 @@ class Order:
         """Batches in one pass over the data."""
         return math.ceil(self.rows / self.batch_size)
 
+    @property
+    def batch_length(self) -> int | None:
+        """Rows of every batch; None when the last of a pass is smaller.
+
+        As a graph's shape it is the one that `Model.fit` has, and therefore gives the same bits.
+        """
+        length = min(self.batch_size, self.rows)
+        return None if self.rows % length else length
+
     def indices(self, step: int) -> np.ndarray:
         """Return the row numbers of the batch at a global step; int32 or int64, at most `batch_size` of them."""
         data_pass, batch = divmod(step, self.steps_per_pass)

@@ -48,21 +48,20 @@ def loop(model: Any, step: Callable[[Any], Any], samples: Samples, order: Order,
 
     if not model.run_eagerly:
         # As Keras's trainer: XLA where the model was compiled with it, no rewriting of Python.
-        on_rows = tf.function(on_rows, autograph=False, jit_compile=model.jit_compile)
+        rows = tf.TensorSpec([order.batch_length], order.indices(0).dtype)
+        on_rows = tf.function(on_rows, input_signature=[rows], autograph=False, jit_compile=model.jit_compile)
     return Loop(_explaining(on_rows, what), order)
 
 
 def _explaining(function: Callable[[Any], Any], what: str) -> Step:
-    """Explain errors of a batch shape's first run, in which Keras traces the model; later ones only of values."""
-    traced: set[int] = set()
+    """Explain errors of the first run, in which Keras traces the model; of later ones only those of values."""
+    explain = explained
 
     def run(rows: np.ndarray) -> Any:
-        if len(rows) in traced:
-            with values_explained(what):
-                return function(tf.constant(rows))
-        with explained(what):
+        nonlocal explain
+        with explain(what):
             result = function(tf.constant(rows))
-        traced.add(len(rows))
+        explain = values_explained
         return result
 
     return run

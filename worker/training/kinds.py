@@ -3,7 +3,6 @@
 from collections.abc import Callable
 from typing import Any, cast
 
-
 from shared import spec as specs
 from shared.states import Kind
 from worker.training import check, evaluate, numerics, predict, train

@@ -2,7 +2,6 @@
 
 from typing import Any
 
-
 from shared.spec import TrainSpec
 from worker.training import data, models, results, sizing
 from worker.training.port import Report

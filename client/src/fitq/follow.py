@@ -101,6 +101,7 @@ class Following:
         self._deadline = None if timeout_s is None else time.monotonic() + timeout_s
         self._job: dict[str, Any] = {}
         self._heard_at = time.monotonic()
+        self._is_away = False
 
     def __iter__(self) -> Iterator[Event]:
         """Yield the events, and at the very end the job as it ended."""
@@ -110,9 +111,10 @@ class Following:
                 yield from self._streamed()
                 self._rest()
             except errors.Unavailable:
-                yield from self._polled()
-            except errors.NoServer as error:
-                yield from self._lost(error)
+                yield from self._polled(POLLS)
+            except errors.NoServer:
+                # It may be the stream alone that broke.
+                yield from self._polled(1)
 
     @property
     def _ended(self) -> bool:
@@ -138,32 +140,26 @@ class Following:
         finally:
             feed.close()
 
-    def _polled(self) -> Iterator[Event]:
-        """Ask again and again, for as long as the server is too busy to stream."""
-        for _ in range(POLLS):
-            yield from self._pages()
-            yield from self._look()
+    def _polled(self, times: int) -> Iterator[Event]:
+        """Ask again and again, while no stream is to be had; give up when nothing has answered for long."""
+        for _ in range(times):
+            try:
+                yield from self._pages()
+                yield from self._look()
+            except (errors.NoServer, errors.Unavailable) as error:
+                if time.monotonic() - self._heard_at > PATIENCE_S:
+                    raise
+                if not self._is_away:
+                    yield Event("disconnected", {"message": str(error)})
+                self._is_away = True
             if self._ended:
                 return
-            self._pause(POLL_S)
-
-    def _lost(self, error: errors.NoServer) -> Iterator[Event]:
-        """Wait for a server that went away; raise `error` when it stays away."""
-        yield Event("disconnected", {"message": str(error)})
-        while True:
-            self._pause(POLL_S)
-            try:
-                yield from self._look()
-            except (errors.NoServer, errors.Unavailable):
-                if time.monotonic() - self._heard_at > PATIENCE_S:
-                    raise error from None
-            else:
-                return
+            self._rest()
 
     def _look(self) -> Iterator[Event]:
         """Yield the job if it changed. An ended one comes last: behind the events before its end."""
         job = self._connection.get(path("jobs", self._id))
-        self._heard_at = time.monotonic()
+        self._hear()
         ended = job.get("state") in TERMINAL
         if ended:
             yield from self._pages()
@@ -182,23 +178,23 @@ class Following:
 
     def _fresh(self, events: list[Event]) -> Iterator[Event]:
         """Yield the events that are new, and remember the last number."""
-        self._heard_at = time.monotonic()
+        self._hear()
         for event in events:
             if event.seq is None or event.seq > self._after:
                 self._after = event.seq or self._after
                 yield event
         self._check_deadline()
 
+    def _hear(self) -> None:
+        self._heard_at, self._is_away = time.monotonic(), False
+
     def _patience(self, most_s: float) -> float:
         return most_s if self._deadline is None else min(most_s, self._deadline - time.monotonic())
 
     def _rest(self) -> None:
         if not self._ended:
-            self._pause(POLL_S)
-
-    def _pause(self, seconds: float) -> None:
-        time.sleep(max(0.0, self._patience(seconds)))
-        self._check_deadline()
+            time.sleep(max(0.0, self._patience(POLL_S)))
+            self._check_deadline()
 
     def _check_deadline(self) -> None:
         if self._deadline is not None and time.monotonic() >= self._deadline and not self._ended:

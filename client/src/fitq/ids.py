@@ -19,7 +19,7 @@ def is_whole(text: str) -> bool:
 
 def candidates(text: str, among: Sequence[T], *, key: Callable[[T], str]) -> list[T]:
     """Return those whose id the text may stand for: its beginning (`job_` may miss) or its end."""
-    wanted = text.strip().lower().removeprefix("…").removeprefix("job_")
+    wanted = text.strip().strip("…").lower().removeprefix("job_")
     if not re.fullmatch(r"[0-9a-f-]+", wanted):
         return []
     return [one for one in among if _means(wanted, key(one).removeprefix("job_"))]

@@ -77,6 +77,8 @@ STATE_STYLES = {"succeeded": "green", "failed": "red", "cancelled": "yellow", "r
 
 
 def _print(grid: Table) -> None:
+    if not grid.columns or (not grid.show_header and not grid.row_count):
+        return
     target = console()
     if target.is_terminal:
         target.print(grid)

@@ -39,9 +39,17 @@ def spec() -> dict[str, Any]:
     return copy.deepcopy(SPEC)
 
 
+class Client(FlaskClient):
+    """Reads each answer to its end, so that a file in it is closed."""
+
+    def open(self, *args: Any, buffered: bool = True, **kwargs: Any) -> Any:
+        return super().open(*args, buffered=buffered, **kwargs)
+
+
 @pytest.fixture
 def app(settings: Settings) -> Iterator[Flask]:
     app = create_app(settings)
+    app.test_client_class = Client
     yield app
     here = context.of(app)
     here.stopping.set()

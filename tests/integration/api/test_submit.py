@@ -5,6 +5,7 @@ import json
 import os
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -17,6 +18,8 @@ from shared.listing import Filter
 from shared.spec import SPEC_BYTES
 
 JSON = {"Content-Type": "application/json"}
+#: For what is refused before a database is asked.
+on_sqlite = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 
 
 def count(app: Flask) -> int:
@@ -46,6 +49,7 @@ def test_a_seed_is_drawn_and_stays(client: FlaskClient, spec: dict[str, Any]) ->
     assert client.get(job["links"]["self"]).json["seed"] == job["seed"]
 
 
+@on_sqlite
 @pytest.mark.parametrize(
     ("body", "says"),
     [
@@ -85,6 +89,7 @@ def test_a_backslash_before_u0000_is_only_text(client: FlaskClient, spec: dict[s
     assert client.post("/v1/jobs", json=spec).json["name"] == "a\\u0000"
 
 
+@on_sqlite
 @pytest.mark.parametrize(
     "headers",
     [{}, {"Content-Type": "text/plain"}, {"Content-Type": "application/x-www-form-urlencoded"}],
@@ -94,6 +99,7 @@ def test_only_json_is_taken(client: FlaskClient, headers: dict[str, str]) -> Non
     assert client.post("/v1/jobs", data=b"{}", headers=headers).status_code == 415
 
 
+@on_sqlite
 def test_a_compressed_body_is_refused_unopened(client: FlaskClient) -> None:
     bomb = gzip.compress(b" " * 50_000_000)
 
@@ -102,8 +108,9 @@ def test_a_compressed_body_is_refused_unopened(client: FlaskClient) -> None:
     assert answer.status_code == 415
 
 
+@on_sqlite
 @pytest.mark.parametrize("chunked", [False, True])
-def test_a_large_body_is_413(client: FlaskClient, app: Flask, chunked: bool) -> None:
+def test_a_large_body_is_413(client: FlaskClient, app: Flask, *, chunked: bool) -> None:
     body = b'{"name": "' + b"a" * SPEC_BYTES + b'"}'
     environ = {"wsgi.input_terminated": True, "CONTENT_LENGTH": ""} if chunked else {}
 
@@ -122,6 +129,7 @@ def test_a_chunked_body_is_taken(client: FlaskClient, spec: dict[str, Any]) -> N
     assert answer.status_code == 201
 
 
+@on_sqlite
 def test_a_wide_body_is_answered(client: FlaskClient) -> None:
     body = json.dumps({f"k{number}": 1 for number in range(60_000)})
 
@@ -130,6 +138,7 @@ def test_a_wide_body_is_answered(client: FlaskClient) -> None:
     assert answer.status_code == 422
 
 
+@on_sqlite
 @pytest.mark.parametrize(
     ("path", "value", "pointer"),
     [
@@ -163,6 +172,7 @@ def test_a_wrong_field_is_named(
     assert count(app) == 0
 
 
+@on_sqlite
 def test_every_wrong_field_is_named_at_once(client: FlaskClient, spec: dict[str, Any]) -> None:
     spec["priority"], spec["fit"]["epochs"] = 999, 0
 
@@ -184,6 +194,7 @@ def reachable(volume: Any) -> Any:
     return data
 
 
+@on_sqlite
 @pytest.mark.parametrize(
     "path",
     [
@@ -221,15 +232,20 @@ def test_a_file_that_is_not_there_or_climbs_out_is_422(
     assert count(app) == 0
 
 
+def open_files() -> int:
+    return len(list(Path("/proc/self/fd").iterdir()))
+
+
+@on_sqlite
 def test_refused_files_leave_none_open(client: FlaskClient, spec: dict[str, Any], reachable: Any) -> None:
     spec["data"]["train"] = {"npz": "folder/none.npz"}
     client.post("/v1/jobs", json=spec)
-    before = len(os.listdir("/proc/self/fd"))
+    before = open_files()
 
     for _ in range(20):
         client.post("/v1/jobs", json=spec)
 
-    assert len(os.listdir("/proc/self/fd")) < before + 10
+    assert open_files() < before + 10
 
 
 def test_a_file_that_is_there_is_taken(client: FlaskClient, spec: dict[str, Any], reachable: Any) -> None:
@@ -238,6 +254,7 @@ def test_a_file_that_is_there_is_taken(client: FlaskClient, spec: dict[str, Any]
     assert client.post("/v1/jobs", json=spec).status_code == 201
 
 
+@on_sqlite
 def test_labels_are_looked_at_as_well(client: FlaskClient, spec: dict[str, Any], reachable: Any) -> None:
     spec["data"]["validation"] = {"npy": "good.npz", "labels": "../secret"}
 
@@ -281,6 +298,7 @@ def test_a_key_for_another_body_is_refused(client: FlaskClient, app: Flask, spec
     assert count(app) == 1
 
 
+@on_sqlite
 @pytest.mark.parametrize("key", ["", "a" * 256, "tab\tkey", "ümlaut"])
 def test_a_strange_key_is_refused(client: FlaskClient, app: Flask, spec: dict[str, Any], key: str) -> None:
     answer = client.post("/v1/jobs", json=spec, headers={"Idempotency-Key": key})

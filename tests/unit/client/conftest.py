@@ -8,6 +8,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
+
 from fitq import connection, follow
 
 TERMINAL = {"succeeded", "failed", "cancelled"}
@@ -39,7 +40,13 @@ class FakeApi:
         job = {"object": "job", "id": job_id, "kind": spec.get("kind", "train"), "name": spec.get("name")}
         job |= {"state": "queued", "attempt": 0, "progress": None, "queue_position": 0}
         job |= {"waiting_reason": "It is next: a slot is about to take it.", "error": None, "worker": None}
-        job |= {"lane": "cpu", "priority": spec.get("priority", 0), "seed": 7, "tags": spec.get("tags", {}), "spec": spec}
+        job |= {
+            "lane": "cpu",
+            "priority": spec.get("priority", 0),
+            "seed": 7,
+            "tags": spec.get("tags", {}),
+            "spec": spec,
+        }
         job |= {"created_at": "2026-01-01T00:00:00Z", "queued_at": "2026-01-01T00:00:00Z"}
         job |= {"started_at": None, "finished_at": None} | values
         with self.changed:
@@ -114,9 +121,13 @@ class FakeApi:
         return 201, self.jobs[self.by_key[key]]
 
     def _page(self, query):
-        found = [job for job in sorted(self.jobs.values(), key=lambda job: job["id"], reverse=True)]
+        found = sorted(self.jobs.values(), key=lambda job: job["id"], reverse=True)
         found = [job | {"spec": None} for job in found if job["state"] in query.get("state", [job["state"]])]
-        found = [job for job in found if all(job["tags"].get(t.split(":")[0]) == t.split(":")[1] for t in query.get("tag", []))]
+        found = [
+            job
+            for job in found
+            if all(job["tags"].get(t.split(":")[0]) == t.split(":")[1] for t in query.get("tag", []))
+        ]
         start = int(query.get("cursor", ["0"])[0])
         end = start + int(query.get("limit", ["50"])[0])
         return 200, self._list(found[start:end], has_more=end < len(found), next_cursor=str(end))
@@ -124,7 +135,7 @@ class FakeApi:
     def _list(self, data, **more):
         return {"object": "list", "data": data, "has_more": False} | more
 
-    def _job(self, method, job_id, rest, query, body):
+    def _job(self, method, job_id, rest, query, body):  # noqa: C901 - one line for each address
         job = self.jobs[job_id]
         match method, rest:
             case "GET", []:
@@ -145,7 +156,7 @@ class FakeApi:
                 return 200, self.logs.get((job_id, query.get("attempt", [None])[0]), "")
             case "GET", ["checkpoints"]:
                 return 200, self._list([{"name": "epoch-1", "epoch": 2, "step": 20, "bytes": 5, "is_best": True}])
-            case "GET", ["checkpoints", name, "content"] if name in self.files:
+            case "GET", ["checkpoints" | "artifacts", name, "content"] if name in self.files:
                 return 200, self.files[name]
             case "GET", ["result"]:
                 if job_id not in self.results:
@@ -183,7 +194,11 @@ class Handler(BaseHTTPRequestHandler):
         if streams and not fault:
             fault = 503
         with api.changed:
-            answer = api.answer(method, parts.path, parse_qs(parts.query), self.headers, json.loads(body or b"{}"))
+            answer = (
+                (0, "")
+                if fault
+                else api.answer(method, parts.path, parse_qs(parts.query), self.headers, json.loads(body or b"{}"))
+            )
         status, said = api.problem(fault, "unavailable", "The server is busy.") if fault else answer
         self._send(status, said)
 

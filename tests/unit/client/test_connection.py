@@ -1,7 +1,8 @@
 import socket
 
-import fitq
 import pytest
+
+import fitq
 from fitq import connection, errors
 
 SPEC = {"kind": "train", "model": {}}

@@ -2,8 +2,9 @@ import socket
 import threading
 import time
 
-import fitq
 import pytest
+
+import fitq
 from fitq import errors, follow
 
 
@@ -67,7 +68,9 @@ def test_a_broken_stream_goes_on_where_it_broke(server, queue):
     server.end(job.id, "succeeded")
     thread.join()
     assert numbers(heard) == [1, 2, 3, 4, 5]
-    lasts = [headers["Last-Event-ID"] for _, _, headers, _ in server.sent("GET", "/events") if "Last-Event-ID" in headers]
+    lasts = [
+        headers["Last-Event-ID"] for _, _, headers, _ in server.sent("GET", "/events") if "Last-Event-ID" in headers
+    ]
     assert lasts[0] == "0"
     assert {"2", "3", "4"} <= set(lasts)
 

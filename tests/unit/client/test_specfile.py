@@ -1,4 +1,5 @@
 import pytest
+
 from fitq import specfile
 from fitq.errors import BadSpecFile
 

@@ -1,4 +1,5 @@
 import pytest
+
 from fitq.follow import Event
 from fitq.story import Story
 
@@ -10,7 +11,7 @@ def story():
     return Story(dict(JOB))
 
 
-def lines(story, kind, **data):
+def lines(story, kind, /, **data):
     return [line.said for line in story.hear(Event(kind, data))]
 
 

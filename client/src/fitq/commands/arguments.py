@@ -1,11 +1,13 @@
 """The arguments and options that several commands share."""
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, TypeVar
 
 import click
 
-from fitq import specfile
+from fitq import specfile, terminal
+from fitq.errors import FitqError
 from fitq.jobs import Job, Queue, connect
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -30,6 +32,28 @@ def timeout(command: F) -> F:
     return click.option("--timeout", type=seconds, metavar="SECONDS", help="Stop waiting then (exit code 124).")(
         command
     )
+
+
+def output_file(command: F) -> F:
+    """Add `-O FILE`."""
+    path = click.Path(dir_okay=False, path_type=Path)
+    return click.option("-O", "--output-file", type=path, help="Where to. [default: by name]")(command)
+
+
+def downloads(name: str | None, to: Path | None) -> bool:
+    """Whether a file is asked for."""
+    if name is None and to is not None:
+        raise click.UsageError("-O names the file of a --download.")
+    return name is not None
+
+
+def save(download: Callable[[], None], to: Path) -> None:
+    """Do a download and print the file's name; say it when the file cannot be written."""
+    try:
+        download()
+    except OSError as error:
+        raise FitqError(f"{to}: {error.strerror}.") from error
+    terminal.data(str(to))
 
 
 def queue() -> Queue:

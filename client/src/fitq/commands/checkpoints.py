@@ -8,7 +8,6 @@ import click
 
 from fitq import ids, terminal, text
 from fitq.commands import arguments
-from fitq.errors import FitqError
 
 
 @click.command(short_help="List a job's checkpoints, or download one.")
@@ -16,22 +15,15 @@ from fitq.errors import FitqError
 @click.option(
     "--download", metavar="NAME", help="Download this one: a name, `final`, `last`, `best` or an epoch from 0."
 )
-@click.option(
-    "-O", "--output-file", type=click.Path(dir_okay=False, path_type=Path), help="Where to. [default: by name]"
-)
+@arguments.output_file
 @arguments.output
 def checkpoints(job_id: str, *, download: str | None, output_file: Path | None, output: str) -> None:
     """List the checkpoints of the job ID, the newest first, or download one."""
-    if output_file is not None and download is None:
-        raise click.UsageError("-O names the file of a --download.")
     job = arguments.find(job_id)
-    if download is not None:
-        target = output_file or Path(f"{ids.short(job.id)}-{download.replace('/', '_')}.npz")
-        try:
-            job.download_checkpoint(download, target)
-        except OSError as error:
-            raise FitqError(f"{target}: {error.strerror}.") from error
-        terminal.data(str(target))
+    if arguments.downloads(download, output_file):
+        name = download or ""
+        target = output_file or Path(f"{ids.short(job.id)}-{Path(name).name}.npz")
+        arguments.save(lambda: job.download_checkpoint(name, target), target)
         return
     found = job.checkpoints()
     if output == "json":

@@ -1,12 +1,13 @@
 """`fitq show`, `logs`, `metrics`, `history` and `result`: one job, read."""
 
+from pathlib import Path
 from typing import Any
 
 import click
 
-from fitq import terminal, text
+from fitq import ids, terminal, text
 from fitq.commands import arguments
-from fitq.commands.watch import show_result
+from fitq.commands.outcome import show_result
 from fitq.errors import Conflict, NotFound
 from fitq.jobs import Job
 
@@ -102,13 +103,20 @@ def history(job_id: str, *, output: str) -> None:
 
 @click.command(short_help="Print what a job came to.")
 @arguments.job_id
+@click.option("--download", metavar="NAME", help="Download this file that the job left, such as predictions.npz.")
+@arguments.output_file
 @arguments.output
-def result(job_id: str, *, output: str) -> None:
+def result(job_id: str, *, download: str | None, output_file: Path | None, output: str) -> None:
     """Print the result of the job ID: metrics of an evaluation, predictions, a training's summary.
 
     Exits with 3 when the job failed, with 4 when it was cancelled.
     """
     job = arguments.find(job_id)
+    if arguments.downloads(download, output_file):
+        name = download or ""
+        target = output_file or Path(f"{ids.short(job.id)}-{Path(name).name}")
+        arguments.save(lambda: job.download_artifact(name, target), target)
+        return
     found = _result(job)
     if output == "json":
         terminal.json(found)

@@ -6,13 +6,11 @@ import click
 
 from fitq import exits, terminal, text
 from fitq.commands import arguments
+from fitq.commands.outcome import show_epochs, show_result
 from fitq.display import display
 from fitq.errors import Conflict, NotFound
 from fitq.jobs import Job
 from fitq.story import Story
-
-#: Epochs of the last table; `fitq metrics` prints them all.
-_ROWS = 20
 
 
 @click.command(short_help="Follow a job to its end.")
@@ -74,22 +72,3 @@ def _result(job: Job) -> dict[str, Any] | None:
         return job.result()
     except (Conflict, NotFound):
         return None
-
-
-def show_epochs(epochs: dict[int, dict[str, float | None]]) -> None:
-    """Print the last epochs as a table, counted from 1 as Keras's progress does."""
-    names = list(dict.fromkeys(name for values in epochs.values() for name in values))
-    last = list(epochs)[-_ROWS:]
-    if len(last) < len(epochs):
-        terminal.say(f"The last {_ROWS} of {len(epochs)} epochs:")
-    rows = [
-        [str(epoch + 1), *(text.number(epochs[epoch][name]) if name in epochs[epoch] else "" for name in names)]
-        for epoch in last
-    ]
-    terminal.table(["EPOCH", *names], rows, right=names)
-
-
-def show_result(result: dict[str, Any]) -> None:
-    """Print what a job came to."""
-    rows = text.flat(result.get("value") or {})
-    terminal.fields([row for row in rows if row[0]])

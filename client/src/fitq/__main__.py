@@ -1,0 +1,5 @@
+"""`python -m fitq`: the `fitq` command."""
+
+from fitq.cli import main
+
+main()

@@ -1,0 +1,153 @@
+"""`python -m api` as a process: it starts, serves, says what is wrong, and stops."""
+
+import http.client
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+
+from shared.spec import SPEC_BYTES
+
+pytestmark = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+
+ROOT = Path(__file__).resolve().parents[3]
+
+
+def start(database_url: str, volume: Path, port: int, **changes: str) -> subprocess.Popen[str]:
+    environ = os.environ | {
+        "FITQ_DATABASE_URL": database_url,
+        "FITQ_VOLUME": str(volume),
+        "FITQ_HOME": str(volume.parent / "home"),
+        "FITQ_BROKER_URL": "redis://127.0.0.1:1/0",
+        "FITQ_PORT": str(port),
+        **changes,
+    }
+    return subprocess.Popen([sys.executable, "-m", "api"], cwd=ROOT, env=environ, stderr=subprocess.PIPE, text=True)
+
+
+def free_port() -> int:
+    with socket.socket() as one:
+        one.bind(("127.0.0.1", 0))
+        return int(one.getsockname()[1])
+
+
+@pytest.fixture
+def server(database_url: str, volume: Path) -> Iterator[tuple[subprocess.Popen[str], int]]:
+    port = free_port()
+    process = start(database_url, volume, port)
+    assert process.stderr is not None
+    try:
+        for line in process.stderr:
+            if "listening" in line:
+                break
+        # The first answer comes from the serving process.
+        one = connect(port)
+        one.request("GET", "/healthz")
+        assert one.getresponse().status == 200
+        one.close()
+        yield process, port
+    finally:
+        children = psutil.Process(process.pid).children(recursive=True) if process.poll() is None else []
+        process.kill()
+        process.wait()
+        process.stderr.close()
+        psutil.wait_procs(children, timeout=30)
+
+
+def connect(port: int) -> http.client.HTTPConnection:
+    return http.client.HTTPConnection("127.0.0.1", port, timeout=30)
+
+
+def test_it_serves_and_stops_with_open_streams(server: tuple[subprocess.Popen[str], int], spec: dict[str, Any]) -> None:
+    process, port = server
+    idle = connect(port)
+    idle.request("POST", "/v1/jobs", json.dumps(spec), {"Content-Type": "application/json"})
+    answer = idle.getresponse()
+    job = json.load(answer)
+    assert answer.status == 201
+    streams = []
+    for _ in range(3):
+        one = connect(port)
+        one.request("GET", job["links"]["events"], headers={"Accept": "text/event-stream"})
+        streams.append((one, one.getresponse()))
+        assert streams[-1][1].readline() == b"retry: 1000\n"
+    tree = [psutil.Process(process.pid), *psutil.Process(process.pid).children()]
+    assert {one.cmdline()[0] for one in tree} == {"fitq api"}
+
+    process.send_signal(signal.SIGTERM)
+
+    assert process.wait(30) == 0
+    for one, stream in streams:
+        # The end of the stream, not a broken connection.
+        assert stream.read().endswith(b"\n\n")
+        one.close()
+    idle.close()
+    assert psutil.wait_procs(tree, timeout=30)[1] == []
+
+
+def test_the_serving_process_ends_with_the_first(
+    server: tuple[subprocess.Popen[str], int], spec: dict[str, Any]
+) -> None:
+    process, port = server
+    children = psutil.Process(process.pid).children()
+    one = connect(port)
+    one.request("POST", "/v1/jobs", json.dumps(spec), {"Content-Type": "application/json", "Prefer": "wait=60"})
+    assert len(children) == 1
+
+    process.kill()
+
+    assert psutil.wait_procs(children, timeout=30)[1] == []
+    one.close()
+
+
+def test_a_body_in_chunks_is_limited(server: tuple[subprocess.Popen[str], int], spec: dict[str, Any]) -> None:
+    _, port = server
+    headers = {"Content-Type": "application/json"}
+    small = connect(port)
+    small.request("POST", "/v1/jobs", iter([json.dumps(spec).encode()]), headers, encode_chunked=True)
+    assert small.getresponse().status == 201
+    small.close()
+
+    large = connect(port)
+    large.request(
+        "POST", "/v1/jobs", iter([b" " * 100_000] * (SPEC_BYTES // 100_000 + 1)), headers, encode_chunked=True
+    )
+    answer = large.getresponse()
+    assert (answer.status, answer.headers["Content-Type"]) == (413, "application/problem+json")
+    large.close()
+
+
+def test_a_database_without_schema_is_said_at_the_start(database_url: str, volume: Path) -> None:
+    process = start(f"sqlite:///{volume}/other.db", volume, free_port())
+
+    _, err = process.communicate(timeout=60)
+
+    assert process.returncode == 2
+    assert err == "fitq api: The database has no fitq schema. Run: python -m shared.migrate\n"
+
+
+def test_a_database_that_is_away_is_said_at_the_start(database_url: str, volume: Path) -> None:
+    process = start("postgresql://nobody@127.0.0.1:1/none", volume, free_port())
+
+    _, err = process.communicate(timeout=60)
+
+    assert process.returncode == 1
+    assert err == "fitq api: the database (FITQ_DATABASE_URL) does not answer.\n"
+
+
+def test_a_wrong_setting_is_named(database_url: str, volume: Path) -> None:
+    process = start(database_url, volume, 8080, FITQ_PORT="many")
+
+    _, err = process.communicate(timeout=60)
+
+    assert process.returncode == 2
+    assert err.startswith("fitq api: FITQ_PORT: ")
+    assert "Traceback" not in err

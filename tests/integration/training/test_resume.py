@@ -1,0 +1,187 @@
+"""An interrupted job ends with the bits of an undisturbed one."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from shared.errors import BadData
+from worker.wire import Finished
+
+CALLBACKS = [
+    {"EarlyStopping": {"monitor": "val_loss", "patience": 2, "restore_best_weights": True, "min_delta": 0.001}},
+    {"ReduceLROnPlateau": {"monitor": "val_loss", "factor": 0.5, "patience": 1, "min_delta": 0.2}},
+]
+#: A job asks whether to stop before each of an epoch's 5 steps, before each of 2 validation steps, at its end.
+ASKS = 8
+
+
+@pytest.fixture(scope="module")
+def eventful(train):
+    """A job of 8 epochs that ends after the fourth: the learning rate falls after the third, the second is the best."""
+    return train(callbacks=CALLBACKS, compile={"optimizer": {"Adam": {"learning_rate": 0.07}}}, fit={"epochs": 8})
+
+
+@pytest.fixture(scope="module")
+def undisturbed(eventful, benches):
+    return benches().finish(eventful)
+
+
+def same(undisturbed, interrupted, epochs):
+    ended, report = undisturbed
+    again, _ = interrupted
+    assert again.weights_sha256 == ended.weights_sha256
+    assert again.value == ended.value
+    assert again.final_checkpoint == ended.final_checkpoint
+    assert epochs == report.epochs
+
+
+@pytest.mark.parametrize("asks", [1, 5, 6, 7, ASKS, ASKS + 2, 2 * ASKS + 7, 3 * ASKS + 3, 3 * ASKS + 6])
+def test_released_anywhere_a_job_goes_on_to_the_same_bits(bench, recorder, resumable, eventful, undisturbed, asks):
+    first = recorder(stop_at=asks)
+    stopped = bench.stop(eventful, first, attempt=2)
+    saved = list(first.checkpoints.values())
+    second = bench.finish(eventful, attempt=3, checkpoints=resumable(*saved))
+    assert stopped.mode == "release"
+    assert (second[1].resumed.epoch, second[1].resumed.step) == (saved[-1].epoch, saved[-1].step)
+    kept = {epoch: row for epoch, row in first.epochs.items() if epoch < second[1].resumed.epoch}
+    same(undisturbed, second, kept | second[1].epochs)
+
+
+def test_the_eventful_job_is_eventful(undisturbed):
+    ended, report = undisturbed
+    assert [row["learning_rate"] for row in report.epochs.values()] == pytest.approx([0.07, 0.07, 0.07, 0.035])
+    assert list(report.checkpoints) == ["epoch-0", "epoch-1", "epoch-2", "epoch-3", "final"]
+    assert ended.weights_sha256 == report.checkpoints["epoch-1"].weights_sha256
+
+
+def test_killed_after_any_checkpoint_a_job_goes_on_to_the_same_bits(benches, resumable, eventful):
+    bench = benches()
+    undisturbed = bench.finish(eventful)
+    saved = list(undisturbed[1].checkpoints.values())
+    for count in range(1, len(saved) + 1):
+        again = bench.finish(eventful, attempt=1 + count, checkpoints=resumable(*saved[:count]))
+        kept = {epoch: row for epoch, row in undisturbed[1].epochs.items() if epoch < again[1].resumed.epoch}
+        assert again[1].resumed.epoch == saved[count - 1].epoch
+        same(undisturbed, again, kept | again[1].epochs)
+
+
+@pytest.mark.parametrize("steps", [3, 7])
+def test_epochs_that_are_no_whole_pass_go_on_where_the_last_stopped(bench, recorder, resumable, train, steps):
+    spec = train(fit={"epochs": 3, "steps_per_epoch": steps}, callbacks=CALLBACKS)
+    undisturbed = bench.finish(spec)
+    first = recorder(stop_at=steps + 3 + 2)
+    bench.stop(spec, first, attempt=2)
+    second = bench.finish(spec, attempt=3, checkpoints=resumable(*first.checkpoints.values()))
+    assert list(first.checkpoints)[-1] == f"step-{steps + 2}"
+    assert undisturbed[0].value["steps"] == 3 * steps
+    same(undisturbed, second, {0: first.epochs[0]} | second[1].epochs)
+
+
+def test_a_second_interruption_changes_nothing_either(bench, recorder, resumable, train):
+    spec = train(fit={"epochs": 2})
+    undisturbed = bench.finish(spec)
+    first, second = recorder(stop_at=2), recorder(stop_at=2)
+    bench.stop(spec, first, attempt=2)
+    bench.stop(spec, second, attempt=3, checkpoints=resumable(*first.checkpoints.values()))
+    third = bench.finish(spec, attempt=4, checkpoints=resumable(*second.checkpoints.values()))
+    assert list(second.checkpoints) == ["step-4"]
+    same(undisturbed, third, third[1].epochs)
+
+
+def test_a_release_before_anything_was_done_writes_no_checkpoint(bench, recorder, train):
+    report = recorder(stop_at=0)
+    assert bench.stop(train(), report).mode == "release"
+    assert report.checkpoints == {}
+
+
+def test_after_epoch_finishes_the_epoch_and_keeps_its_checkpoint(bench, recorder, train):
+    report = recorder(stop_at=2, mode="after_epoch")
+    assert bench.stop(train(checkpoint={"every_epochs": 3}), report).mode == "after_epoch"
+    assert list(report.epochs) == [0]
+    assert list(report.checkpoints) == ["epoch-0"]
+    assert "val_loss" in report.epochs[0]
+
+
+def test_a_stop_during_the_last_epoch_comes_too_late(bench, recorder, train):
+    ended, _ = bench.run(train(fit={"epochs": 1}), recorder(stop_at=5, mode="after_epoch"))
+    assert isinstance(ended, Finished)
+
+
+def damage(path: Path, how: str) -> None:
+    content = bytearray(path.read_bytes())
+    if how == "flipped":
+        content[len(content) // 2] ^= 1
+    path.write_bytes(content[: len(content) // 2] if how == "truncated" else content)
+    if how == "gone":
+        path.unlink()
+
+
+@pytest.mark.parametrize("how", ["flipped", "truncated", "gone"])
+def test_a_damaged_checkpoint_is_passed_over_for_the_one_before(bench, resumable, train, how):
+    undisturbed = bench.finish(train())
+    saved = list(undisturbed[1].checkpoints.values())[:2]
+    damage(bench.volume / saved[-1].file.path, how)
+    again = bench.finish(train(), attempt=2, checkpoints=resumable(*saved))
+    (sentence,) = again[1].resumed.skipped
+    assert again[1].resumed.epoch == 1
+    assert sentence.startswith("epoch-1 was passed over: ")
+    same(undisturbed, again, {0: undisturbed[1].epochs[0]} | again[1].epochs)
+
+
+def test_without_any_sound_checkpoint_a_job_begins_again(bench, resumable, train):
+    undisturbed = bench.finish(train())
+    saved = list(undisturbed[1].checkpoints.values())[:1]
+    damage(bench.volume / saved[0].file.path, "flipped")
+    again = bench.finish(train(), attempt=2, checkpoints=resumable(*saved))
+    assert (again[1].resumed.epoch, again[1].resumed.step) == (0, 0)
+    same(undisturbed, again, again[1].epochs)
+
+
+def test_another_models_checkpoint_is_never_loaded(bench, resumable, train):
+    other = train(model={"layers": [{"Flatten": {}}, {"Dense": {"units": 10}}]}, fit={"epochs": 1})
+    _, report = bench.finish(other, attempt=9)
+    _, again = bench.finish(train(), checkpoints=resumable(*report.checkpoints.values()))
+    (sentence,) = again.resumed.skipped
+    assert "has 2 weights and the model 8" in sentence
+
+
+def test_other_data_than_before_is_refused(bench, resumable, train):
+    _, report = bench.finish(train(fit={"epochs": 1}))
+    changed = train(data={"train": {"dataset": "digits", "rows": [0, 100]}})
+    with pytest.raises(BadData, match="had 152 rows when the job was interrupted and has 80 now"):
+        bench.finish(changed, attempt=2, checkpoints=resumable(*report.checkpoints.values()))
+
+
+def test_a_checkpoint_is_a_file_that_numpy_opens(bench, train):
+    _, report = bench.finish(train(fit={"epochs": 1}))
+    file = report.checkpoints["epoch-0"].file
+    with np.load(bench.volume / file.path, allow_pickle=False) as archive:
+        assert archive["weights.0"].shape == (64, 16)
+        assert b'"optimizer"' in archive["manifest"].tobytes()
+
+
+def test_lower_precision_survives_to_the_bit(bench, recorder, resumable, train):
+    layers = [{"Flatten": {}}, {"Dense": {"units": 8, "dtype": "bfloat16"}}, {"Dense": {"units": 10}}]
+    spec = train(model={"layers": layers}, fit={"epochs": 2})
+    undisturbed = bench.finish(spec)
+    saved = undisturbed[1].checkpoints["epoch-0"]
+    again = bench.finish(spec, attempt=2, checkpoints=resumable(saved))
+    same(undisturbed, again, {0: undisturbed[1].epochs[0]} | again[1].epochs)
+
+
+def test_versions_that_changed_make_a_result_inexact_and_say_so(bench, train):
+    ended, report = bench.finish(train(fit={"epochs": 1}))
+    numerics = report.messages[0].numerics
+    again, _ = bench.finish(train(fit={"epochs": 1}), attempt=2, numerics={**numerics, "numpy": "1.0"})
+    assert "exact" not in ended.value
+    assert again.value["exact"] is False
+    assert "numpy was '1.0' when the job started" in again.value["inexact_because"][0]
+
+
+def test_the_numerics_of_the_first_attempt_are_used_by_the_next(bench, train):
+    _, report = bench.finish(train(fit={"epochs": 1}))
+    numerics = {**report.messages[0].numerics, "plan": "step"}
+    _, again = bench.finish(train(fit={"epochs": 1}), attempt=2, numerics=numerics)
+    assert again.messages[0] == replace(report.messages[0], numerics=numerics)

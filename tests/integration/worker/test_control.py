@@ -1,0 +1,161 @@
+"""The control loops: what they heal, and what they leave alone."""
+
+import pytest
+import sqlalchemy as sa
+
+from shared import broker, db, jobs, listing, spec, workers
+from shared.errors import NotFound
+from shared.states import Kind, State
+from shared.tables import jobs as table
+from worker.control import bell, pruner, reaper
+
+TINY = {
+    "kind": "train",
+    "model": {"layers": [{"Dense": {"units": 1}}], "input_shape": [2]},
+    "data": {"train": {"x": [[1.0, 2.0]], "y": [1.0]}},
+    "compile": {"loss": "mse"},
+}
+
+
+class Rings(broker.Bell):
+    """A bell that counts."""
+
+    def __init__(self):
+        self.rung = []
+
+    def ring(self, lane):
+        self.rung.append(lane)
+
+
+def submit(engine, lane="cpu", kind=None):
+    parsed = spec.parse({**TINY, "resources": {"lane": lane}})
+    with db.write(engine) as connection:
+        return jobs.submit(connection, parsed, kind=kind).job_id
+
+
+def claim(engine, lease_s):
+    with db.write(engine) as connection:
+        return jobs.claim(connection, lane="cpu", worker="w", host="h", free_memory_mb=9999, lease_s=lease_s)
+
+
+def worker(engine, name="w", *, lanes=("cpu", "interactive"), slots=2, state="ready"):
+    about = {"host": "h", "pid": 1, "lanes": list(lanes), "slots": slots, "state": state, "free_memory_mb": 1}
+    with db.write(engine) as connection:
+        workers.beat(connection, name, version="0", **about)
+
+
+def state(engine, job_id):
+    with db.read(engine) as connection:
+        return listing.get(connection, job_id).state
+
+
+def rings(engine):
+    rung = Rings()
+    bell.ring_for_waiting(engine, rung, lease_s=30, older_than_s=-60)
+    return sorted(rung.rung)
+
+
+def test_a_lost_bell_is_rung_again_once_for_each_free_slot(engine):
+    for _ in range(5):
+        submit(engine)
+    submit(engine, "interactive")
+    submit(engine, "gpu")
+    assert rings(engine) == [], "nobody is there to hear it"
+
+    worker(engine)
+    assert rings(engine) == ["cpu", "cpu", "interactive"]
+    claim(engine, 30)
+    assert rings(engine) == ["cpu", "interactive"]
+    worker(engine, "another", slots=8)
+    assert rings(engine) == ["cpu"] * 4 + ["interactive"]
+
+
+def test_a_fresh_job_is_left_to_its_own_bell_and_a_warming_worker_to_its_imports(engine):
+    submit(engine)
+    worker(engine, state="warming")
+    assert rings(engine) == []
+
+    worker(engine)
+    rung = Rings()
+    assert bell.ring_for_waiting(engine, rung, lease_s=30) == 0
+
+
+@pytest.fixture
+def clock(monkeypatch):
+    """A clock that the test moves."""
+    moment = [1000.0]
+    monkeypatch.setattr(reaper, "boot_clock", lambda: moment[0])
+    return moment
+
+
+def test_the_reaper_grants_a_leases_time_when_it_starts_and_reaps_then(engine, clock):
+    job_id = submit(engine)
+    claim(engine, lease_s=-1)
+    rung = Rings()
+    reaps = reaper.Reaper(engine, rung, lease_s=30, every_s=5)
+
+    for _ in range(6):
+        assert reaps.round() == []
+        clock[0] += 5
+    assert reaps.round() == [(job_id, "cpu")]
+    assert rung.rung == ["cpu"]
+    assert state(engine, job_id) == State.QUEUED
+
+
+@pytest.mark.parametrize("trouble", ["late", "outage"])
+def test_a_reaper_that_was_late_or_without_a_database_grants_it_again(engine, clock, trouble):
+    job_id = submit(engine)
+    reaps = reaper.Reaper(engine, Rings(), lease_s=30, every_s=5)
+    for _ in range(8):
+        reaps.round()
+        clock[0] += 5
+    claim(engine, lease_s=-1)
+
+    if trouble == "late":
+        clock[0] += 600
+    else:
+        reaps.forgive()
+    for _ in range(6):
+        assert reaps.round() == []
+        clock[0] += 5
+    assert reaps.round() == [(job_id, "cpu")]
+
+
+def test_two_reapers_take_a_job_back_once(engine, clock):
+    submit(engine)
+    attempt = claim(engine, lease_s=-1)
+    both = [reaper.Reaper(engine, Rings(), lease_s=1, every_s=5) for _ in range(2)]
+    for one in both:
+        one.round()
+    clock[0] += 2
+    taken = [one.round() for one in both]
+
+    assert sorted(map(len, taken)) == [0, 1]
+    with db.read(engine) as connection:
+        assert len(listing.tries(connection, attempt.job_id)) == 1
+
+
+def test_the_pruner_forgets_old_checks_and_leaves_jobs_alone(engine):
+    check, job_id = submit(engine, kind=Kind.CHECK), submit(engine)
+    with db.write(engine) as connection:
+        jobs.request_cancel(connection, check, jobs.CancelMode.NOW)
+        connection.execute(sa.update(table).values(created_at=_long_ago(connection)))
+    pruner.prune(engine)
+
+    assert state(engine, job_id) == State.QUEUED
+    with pytest.raises(NotFound):
+        state(engine, check)
+
+
+def _long_ago(connection):
+    from shared.clock import after
+
+    return connection.execute(sa.select(after(-7200))).scalar_one()
+
+
+def test_a_bell_that_nobody_takes_costs_its_ringer_nothing(settings):
+    rung = broker.Bell(broker.make_app(settings))
+    for _ in range(2000):
+        rung.ring("cpu")
+
+    assert not rung.ring_now("cpu")
