@@ -87,8 +87,12 @@ def test_a_job_that_cannot_be_run_fails_with_a_sentence_and_is_not_retried(queue
     assert "Traceback" not in job.data["error"]["message"]
 
 
+#: A linear model of numbers beyond float32: its first loss is NaN.
+OVERFLOWING = {"model": {"layers": [{"Flatten": {}}, {"Dense": {"units": 10}}]}, "data": {"scale": 1e38}}
+
+
 def test_a_nan_loss_ends_the_job_with_its_history_kept(stack, queue):
-    bad = spec(data={"scale": 1e38})
+    bad = spec(**OVERFLOWING)
     job = queue.submit(bad).wait(PATIENCE_S)
 
     assert (job.state, job.data["error"]["code"], job.data["attempt"]) == ("failed", "nan_loss", 1)
@@ -97,7 +101,7 @@ def test_a_nan_loss_ends_the_job_with_its_history_kept(stack, queue):
 
 
 def test_a_nan_loss_may_go_on_where_the_spec_says_so(queue):
-    bad = spec(data={"scale": 1e38}, fit={"epochs": 2, "on_nan": "continue"})
+    bad = spec(**OVERFLOWING, fit={"epochs": 2, "on_nan": "continue"})
     job = queue.submit(bad).wait(PATIENCE_S).raise_for_state()
 
     assert len(job.history()["loss"]) == 2

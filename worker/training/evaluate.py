@@ -8,6 +8,7 @@ from worker.training.port import Report
 from worker.training.pulse import Pulse
 from worker.wire import Assignment, Finished, Stopped
 
+_WHAT = "The model cannot be evaluated on the data"
 _STOPS = frozenset({"release", "after_epoch"})
 
 
@@ -26,8 +27,9 @@ def run(assignment: Assignment, spec: EvaluateSpec, report: Report, *, jit: bool
     models.check_input(model.input_shape, samples.x.shape[1:])
     models.compile_model(model, compiled, jit=jit)
     models.check_labels(model, samples)
+    models.prepare(model, samples, _WHAT)
     order = Order(len(samples), spec.batch_size)
-    testing = engine.loop(model, model.test_step, samples, order, "The model cannot be evaluated on the data")
+    testing = engine.loop(model, model.test_step, samples, order, _WHAT)
     pulse.phase("evaluating", steps=order.steps_per_pass)
     measured = engine.evaluate(model, testing, report, pulse, stops=_STOPS)
     if isinstance(measured, str):

@@ -14,6 +14,8 @@ from worker.training import checkpoints, data, sizing
 from worker.training.faults import explained
 from worker.wire import Assignment
 
+#: Rows with which a model is tried before it is traced.
+_TRIED_ROWS = 2
 _MODEL: TypeAdapter[Model] = TypeAdapter(Model)
 
 
@@ -141,6 +143,20 @@ def check_labels(model: Any, samples: data.Samples) -> None:
     ignored = getattr(model.loss, "ignore_class", None)
     if sparse and samples.y is not None and isinstance(classes, int) and ignored is None:
         data.check_labels(samples.y, classes)
+
+
+def prepare(model: Any, samples: data.Samples, what: str) -> None:
+    """Let Keras make the variables of its metrics, which the first step would make.
+
+    A checkpoint's values need them; and a graph that makes none is traced once, not twice.
+    Raise `BadSpec` "<what>: …" when loss, metrics and data do not fit each other.
+    """
+    x, y = samples.x[:_TRIED_ROWS], None if samples.y is None else samples.y[:_TRIED_ROWS]
+    with explained(what):
+        predicted = model(x, training=False)
+        model.compute_loss(x=x, y=y, y_pred=predicted, training=False)
+        model.compute_metrics(x, y, predicted)
+        model.reset_metrics()
 
 
 def parameters(model: Any) -> int:

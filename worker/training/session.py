@@ -53,8 +53,6 @@ class Session:
             order = Order(len(validation), fit.validation_batch_size or fit.batch_size)
             what = "The model cannot be validated on the data"
             self._validating = engine.loop(model, model.test_step, validation, order, what)
-        # A copy: a view would keep all of the data in memory a second time.
-        self._first = tuple(np.array(array[: fit.batch_size]) for array in (train.x, train.y) if array is not None)
         self.stream = callbacks.EpochStream(report)
         self.callbacks = keras.callbacks.CallbackList(
             [*callbacks.build(spec.callbacks, model), self.stream],
@@ -76,8 +74,7 @@ class Session:
     # --- where it begins ---
 
     def begin(self) -> None:
-        """Build the optimizer, resume from the newest checkpoint that is sound, and say from where."""
-        self.model.optimizer.build(self.model.trainable_variables)
+        """Resume from the newest checkpoint that is sound, and say from where."""
         found, skipped = self._newest()
         self.model.stop_training = False
         self.callbacks.on_train_begin()
@@ -113,7 +110,6 @@ class Session:
     def _restore(self, candidate: Resumable, contents: Contents) -> None:
         progress = contents.progress
         if contents.manifest["metrics"]:
-            self._build_metrics()
             checkpoints.assign(contents, "metrics", self.model.metrics_variables)
         checkpoints.apply(contents, self.model)
         callbacks.restore(self.callbacks.callbacks, progress.callbacks, contents.arrays)
@@ -121,13 +117,6 @@ class Session:
         self.position = self._saved_at = progress.position
         self.weights_sha256 = contents.manifest["weights_sha256"]
         self.finished_as = candidate.name if progress.finished else None
-
-    def _build_metrics(self) -> None:
-        """Let Keras make its metrics' variables, as the first step would; what this changes is restored next."""
-        x, y = self._first
-        predicted = self.model(x, training=False)
-        self.model.compute_loss(x=x, y=y, y_pred=predicted, training=False)
-        self.model.compute_metrics(x, y, predicted)
 
     # --- epochs ---
 

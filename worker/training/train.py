@@ -35,6 +35,8 @@ def _prepare(assignment: Assignment, spec: TrainSpec, report: Report, *, jit: bo
     models.compile_model(model, spec.compile, jit=jit)
     for samples in filter(None, (train, validation)):
         models.check_labels(model, samples)
+    models.prepare(model, train, "The model cannot be trained on the data")
+    model.optimizer.build(model.trainable_variables)
     return Session(assignment, spec, model, train, validation, report)
 
 

@@ -137,13 +137,20 @@ def test_a_download_goes_on_and_is_not_repeated(client: FlaskClient, submitted: 
 
 
 @on_sqlite
-@pytest.mark.parametrize("damage", ["altered", "cut", "gone"])
-@pytest.mark.parametrize("headers", [{}, {"Range": "bytes=0-1"}], ids=["whole", "part"])
+@pytest.mark.parametrize(
+    ("damage", "headers"),
+    [
+        ("altered", {}),
+        ("cut", {}),
+        ("gone", {}),
+        # Of a part, only the file's size is looked at.
+        ("cut", {"Range": "bytes=0-1"}),
+        ("gone", {"Range": "bytes=0-1"}),
+    ],
+)
 def test_a_damaged_file_is_not_sent(
     client: FlaskClient, submitted: str, worker: Any, volume: Path, damage: str, headers: dict[str, str]
 ) -> None:
-    if damage == "altered" and headers:
-        pytest.skip("of a part, only the file's size is looked at")
     path = volume / worker.checkpoint(worker.claim(), "epoch-0", b"0123456789").path
     {"altered": lambda: path.write_bytes(b"9" * 10), "cut": lambda: path.write_bytes(b"0"), "gone": path.unlink}[
         damage

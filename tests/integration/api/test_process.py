@@ -66,8 +66,25 @@ def connect(port: int) -> http.client.HTTPConnection:
     return http.client.HTTPConnection("127.0.0.1", port, timeout=30)
 
 
+def limits_chunks(port: int, spec: dict[str, Any]) -> None:
+    headers = {"Content-Type": "application/json"}
+    small = connect(port)
+    small.request("POST", "/v1/jobs", iter([json.dumps(spec).encode()]), headers, encode_chunked=True)
+    assert small.getresponse().status == 201
+    small.close()
+
+    large = connect(port)
+    large.request(
+        "POST", "/v1/jobs", iter([b" " * 100_000] * (SPEC_BYTES // 100_000 + 1)), headers, encode_chunked=True
+    )
+    answer = large.getresponse()
+    assert (answer.status, answer.headers["Content-Type"]) == (413, "application/problem+json")
+    large.close()
+
+
 def test_it_serves_and_stops_with_open_streams(server: tuple[subprocess.Popen[str], int], spec: dict[str, Any]) -> None:
     process, port = server
+    limits_chunks(port, spec)
     idle = connect(port)
     idle.request("POST", "/v1/jobs", json.dumps(spec), {"Content-Type": "application/json"})
     answer = idle.getresponse()
@@ -106,23 +123,6 @@ def test_the_serving_process_ends_with_the_first(
 
     assert psutil.wait_procs(children, timeout=30)[1] == []
     one.close()
-
-
-def test_a_body_in_chunks_is_limited(server: tuple[subprocess.Popen[str], int], spec: dict[str, Any]) -> None:
-    _, port = server
-    headers = {"Content-Type": "application/json"}
-    small = connect(port)
-    small.request("POST", "/v1/jobs", iter([json.dumps(spec).encode()]), headers, encode_chunked=True)
-    assert small.getresponse().status == 201
-    small.close()
-
-    large = connect(port)
-    large.request(
-        "POST", "/v1/jobs", iter([b" " * 100_000] * (SPEC_BYTES // 100_000 + 1)), headers, encode_chunked=True
-    )
-    answer = large.getresponse()
-    assert (answer.status, answer.headers["Content-Type"]) == (413, "application/problem+json")
-    large.close()
 
 
 def test_a_database_without_schema_is_said_at_the_start(database_url: str, volume: Path) -> None:

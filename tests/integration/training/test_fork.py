@@ -6,7 +6,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[3]
 
-SCRIPT = '''
+SCRIPT = """
 import multiprocessing, sys
 
 def child(connection, volume):
@@ -40,7 +40,7 @@ if __name__ == "__main__":
         theirs.close()
         print(*mine.recv(), flush=True)
         process.join()
-'''
+"""
 
 
 def test_children_of_a_warm_forkserver_train_to_the_same_bits(tmp_path):

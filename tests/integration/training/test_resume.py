@@ -37,7 +37,7 @@ def same(undisturbed, interrupted, epochs):
     assert epochs == report.epochs
 
 
-@pytest.mark.parametrize("asks", [1, 5, 6, 7, ASKS, ASKS + 2, 2 * ASKS + 7, 3 * ASKS + 3, 3 * ASKS + 6])
+@pytest.mark.parametrize("asks", [1, 5, 6, 7, ASKS + 2, 2 * ASKS + 7, 3 * ASKS + 6])
 def test_released_anywhere_a_job_goes_on_to_the_same_bits(bench, recorder, resumable, eventful, undisturbed, asks):
     first = recorder(stop_at=asks)
     stopped = bench.stop(eventful, first, attempt=2)
@@ -120,10 +120,11 @@ def damage(path: Path, how: str) -> None:
 
 @pytest.mark.parametrize("how", ["flipped", "truncated", "gone"])
 def test_a_damaged_checkpoint_is_passed_over_for_the_one_before(bench, resumable, train, how):
-    undisturbed = bench.finish(train())
+    spec = train(fit={"epochs": 2})
+    undisturbed = bench.finish(spec)
     saved = list(undisturbed[1].checkpoints.values())[:2]
     damage(bench.volume / saved[-1].file.path, how)
-    again = bench.finish(train(), attempt=2, checkpoints=resumable(*saved))
+    again = bench.finish(spec, attempt=2, checkpoints=resumable(*saved))
     (sentence,) = again[1].resumed.skipped
     assert again[1].resumed.epoch == 1
     assert sentence.startswith("epoch-1 was passed over: ")
@@ -131,10 +132,11 @@ def test_a_damaged_checkpoint_is_passed_over_for_the_one_before(bench, resumable
 
 
 def test_without_any_sound_checkpoint_a_job_begins_again(bench, resumable, train):
-    undisturbed = bench.finish(train())
+    spec = train(fit={"epochs": 1})
+    undisturbed = bench.finish(spec)
     saved = list(undisturbed[1].checkpoints.values())[:1]
     damage(bench.volume / saved[0].file.path, "flipped")
-    again = bench.finish(train(), attempt=2, checkpoints=resumable(*saved))
+    again = bench.finish(spec, attempt=2, checkpoints=resumable(*saved))
     assert (again[1].resumed.epoch, again[1].resumed.step) == (0, 0)
     same(undisturbed, again, again[1].epochs)
 
