@@ -8,14 +8,14 @@ Layers, sizes and depth are capped; how much memory a model needs is counted els
 from dataclasses import dataclass, field
 from typing import Any
 
-from shared.arguments import DTYPE, NAME
-from shared.catalog import ACTIVATION_LAYERS, ACTIVATIONS, FILLED, MODELS, NOUNS, OLD_ARGUMENTS
+from shared.allowlist.arguments import DTYPE, NAME
+from shared.allowlist.catalog import ACTIVATION_LAYERS, ACTIVATIONS, FILLED, MODELS, NOUNS, OLD_ARGUMENTS
+from shared.allowlist.forms import Said, read
+from shared.allowlist.graph import Graph, Member
+from shared.allowlist.lookup import CATALOG, Entry, close_to, find, snake, unknown
+from shared.allowlist.values import Flag, Ref, Shape, Value, maybe, shown
 from shared.errors import BadSpec, FieldError
-from shared.forms import Said, read
-from shared.graph import Graph, Member
 from shared.jsontext import escaped, parsed, plain, refused
-from shared.lookup import CATALOG, Entry, close_to, find, snake, unknown
-from shared.values import Flag, Ref, Shape, Value, maybe, shown
 
 #: Layers in one architecture, those of nested models and wrappers included.
 LAYERS_MOST = 512

@@ -105,9 +105,7 @@ def submit(
         "idempotency_key": idempotency_key,
         "fingerprint": fingerprint,
     }
-    moment = connection.execute(sa.select(now())).scalar_one()
-    values |= {"created_at": moment, "queued_at": moment, "available_at": moment}
-    connection.execute(sa.insert(jobs).values(**values))
+    connection.execute(sa.insert(jobs).values(**values, created_at=now(), queued_at=now(), available_at=now()))
     if spec.tags:
         connection.execute(
             sa.insert(job_tags), [{"job_id": job_id, "key": k, "value": v} for k, v in spec.tags.items()]

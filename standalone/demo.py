@@ -11,11 +11,11 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import fitq
 import sqlalchemy as sa
 from rich.console import Console
 from rich.table import Table
 
+import fitq
 from shared import db, settings
 from shared.errors import Misconfigured
 from shared.settings import Settings
@@ -42,7 +42,7 @@ _DIGITS = {
     "classes": [str(digit) for digit in range(10)],
 }
 
-console = Console(stderr=True, highlight=False)
+console = Console(stderr=True, highlight=False, soft_wrap=True)
 
 
 def main() -> None:
@@ -65,7 +65,9 @@ def _walk(config: Settings, url: str) -> None:
         trained = _submit(queue, url, folder / "train.json", train_spec(facts), "Train a model")
         model = {"job": trained.id}
         test = {"dataset": facts["dataset"], "split": "test"}
-        _submit(queue, url, folder / "evaluate.json", evaluate_spec(model, test), "Measure it on images it has not seen")
+        _submit(
+            queue, url, folder / "evaluate.json", evaluate_spec(model, test), "Measure it on images it has not seen"
+        )
         predict = predict_spec(model, {**test, "rows": [0, 5]}, facts["classes"])
         _submit(queue, url, folder / "predict.json", predict, "Predict five of them")
     _show_history(config, trained.id)
@@ -147,6 +149,7 @@ def _show_history(config: Settings, job_id: str) -> None:
 
 
 def _show_ways_on(config: Settings, job_id: str) -> None:
+    again = os.path.relpath(config.home / "demo" / "train.json")
     console.print(f"""
 [bold]Where things are[/]
   {config.home}/fitq.db          the history (SQLite; any SQL tool reads it)
@@ -157,7 +160,7 @@ def _show_ways_on(config: Settings, job_id: str) -> None:
   make up                                        the same stack, until Ctrl-C; then, in another shell:
   .venv/bin/fitq jobs                            what ran
   .venv/bin/fitq metrics {job_id[:17]}…            its epochs
-  .venv/bin/fitq submit {os.path.relpath(config.home)}/demo/train.json --watch   once more; kill -9 the runner meanwhile, and look
+  .venv/bin/fitq submit {again} --watch   once more; kill -9 its runner meanwhile, and look
 """)
 
 
@@ -171,7 +174,8 @@ def _stack(config: Settings) -> Iterator[str]:
         return
     log = config.home / "logs" / "up.log"
     log.parent.mkdir(parents=True, exist_ok=True)
-    command = [sys.executable, "-m", "standalone.tether", str(os.getpid()), sys.executable, "-m", "standalone", "--port", "0"]
+    tether = [sys.executable, "-m", "standalone.tether", str(os.getpid())]
+    command = [*tether, sys.executable, "-m", "standalone", "--port", "0"]
     with log.open("ab") as output:
         up = subprocess.Popen(command, stdout=output, stderr=output, stdin=subprocess.DEVNULL)  # noqa: S603
     try:

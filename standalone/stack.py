@@ -128,10 +128,8 @@ class Stack:
         for child in sorted(self.children, key=lambda one: order[one.name]):
             child.ask_to_end()
             deadline = time.monotonic() + child.patience_s
-            while (
-                child.process and child.process.poll() is None and time.monotonic() < deadline and self._interrupts < 2
-            ):
-                time.sleep(0.02)
+            while child.running and time.monotonic() < deadline and self._interrupts <= 1:
+                time.sleep(_TEND_S / 5)
             child.end(patience_s=0.0)
 
 

@@ -70,12 +70,12 @@ def _warm_up(host: Host, rings: broker.Bell) -> None:
         rings.ring(lane)
 
 
-@signals.worker_ready.connect
+@signals.worker_ready.connect  # type: ignore[untyped-decorator] # Celery has no types
 def _name_the_process(**_: Any) -> None:
     setproctitle(f"fitq worker {host.name}")
 
 
-@signals.worker_shutting_down.connect
+@signals.worker_shutting_down.connect  # type: ignore[untyped-decorator]
 def _drain(**_: Any) -> None:
     _log.info("draining: jobs checkpoint and go back to their lanes")
     host.drain()

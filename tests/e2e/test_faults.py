@@ -1,8 +1,8 @@
 """Whatever dies, the job does not: it runs again from its last checkpoint, and ends the same."""
 
-import os
 import signal
 import time
+from pathlib import Path
 
 import psutil
 import pytest
@@ -183,7 +183,7 @@ def test_a_runner_holds_no_credentials(stack, queue):
     runner = until(lambda: stack.processes(f"fitq runner {job.id}"), "the runner")[0]
     try:
         assert not [name for name in runner.environ() if name in {"FITQ_DATABASE_URL", "FITQ_BROKER_URL"}]
-        names = [os.path.basename(one.path) for one in runner.open_files()]
+        names = [Path(one.path).name for one in runner.open_files()]
         assert not [name for name in names if name.startswith("fitq.db")]
     finally:
         job.cancel(now=True).wait(PATIENCE_S)

@@ -128,7 +128,7 @@ def _check(header: Header, there: int, label: str) -> None:
 def _values(stream: IO[bytes], header: Header, label: str, budget: int) -> np.ndarray:
     if header.bytes > budget:
         raise BadData(
-            f"{label} takes {header.bytes >> 20} MB and {max(budget, 0) >> 20} MB of the job's memory_mb are left for it."
+            f"{label} takes {header.bytes >> 20} MB; {max(budget, 0) >> 20} MB of the job's memory_mb are left for it."
         )
     flat = np.empty(math.prod(header.shape), header.dtype)
     view = memoryview(flat.view(np.uint8))  # type: ignore[arg-type]

@@ -89,7 +89,7 @@ def greater_is_better(monitor: str, mode: str, model: Any) -> bool:
     name = monitor.removeprefix("val_")
     for metric in _metrics(model):
         if metric.name == name and hasattr(metric, "_direction"):
-            return bool(metric._direction == "up")
+            return bool(metric._direction == "up")  # noqa: SLF001 - Keras keeps it from no callback
     return any(part in name for part in _GREATER)
 
 

@@ -37,7 +37,7 @@ def _slots(spec: Spec, origin: models.Origin) -> int | None:
     return sizing.slots(models.optimizer(spec.compile)) if isinstance(spec, TrainSpec) else None
 
 
-def _value(  # noqa: PLR0913 - what was counted
+def _value(
     assignment: Assignment, spec: Spec, size: sizing.Size, outline: data.Outline, needed: int, slots: int
 ) -> dict[str, Any]:
     batch_size = spec.fit.batch_size if isinstance(spec, TrainSpec) else spec.batch_size

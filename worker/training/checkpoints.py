@@ -166,6 +166,8 @@ def check(contents: Contents, model: Any) -> None:
         seed_generator.global_seed_generator()
     for name, variables in groups(model).items():
         _check_group(contents, name, variables)
+    if contents.manifest["metrics"]:
+        _check_group(contents, "metrics", list(model.metrics_variables))
 
 
 def _check_group(contents: Contents, name: str, variables: list[Any]) -> None:

@@ -84,7 +84,7 @@ def _from_keras(name: str, folder: Path | None, timeout_s: float) -> tuple[Array
     try:
         with _keras_home(_found(name, folder)), _timeout(timeout_s):
             train, test = loader.load_data()
-    except Exception as error:  # noqa: BLE001 - Keras raises a bare Exception for a failed download
+    except Exception as error:
         raise BadData(
             f"The data set {name} cannot be loaded ({str(error)[:200]}). Set FITQ_DATASETS to a folder that holds "
             f"{', '.join(names[0] for names in _FILES[name])}, as ~/.keras/datasets does."
@@ -115,17 +115,17 @@ def _keras_home(files: dict[str, Path]) -> Iterator[None]:
     if not files:
         yield
         return
-    before = keras_config._KERAS_DIR
+    before = keras_config._KERAS_DIR  # noqa: SLF001 - Keras has no setter for it
     with tempfile.TemporaryDirectory(prefix="fitq-datasets-") as home:
         for name, path in files.items():
             link = Path(home) / "datasets" / name
             link.parent.mkdir(parents=True, exist_ok=True)
             link.symlink_to(path)
-        keras_config._KERAS_DIR = home
+        keras_config._KERAS_DIR = home  # noqa: SLF001
         try:
             yield
         finally:
-            keras_config._KERAS_DIR = before
+            keras_config._KERAS_DIR = before  # noqa: SLF001
 
 
 @contextmanager

@@ -77,7 +77,7 @@ def plain(logs: dict[str, Any]) -> dict[str, float]:
     return dict(pythonify_logs(logs))
 
 
-def evaluate(  # noqa: PLR0913 - one phase, many who follow it
+def evaluate(
     model: Any,
     testing: Loop,
     report: Report,

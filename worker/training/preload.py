@@ -21,5 +21,5 @@ from worker.training import kinds  # noqa: F401 - imports every module of this r
 def assert_untouched() -> None:
     """Raise RuntimeError when a TensorFlow operation has run in this process."""
     current = context.context_safe()
-    if current is not None and current._context_handle is not None:
+    if current is not None and current._context_handle is not None:  # noqa: SLF001 - asking in public would start it
         raise RuntimeError("TensorFlow has been used in the process that runners are forked from; each would hang.")

@@ -31,7 +31,7 @@ NAN_STEPS = 64
 class Session:
     """A compiled model in training: its position, its callbacks, its data."""
 
-    def __init__(  # noqa: PLR0913 - everything that an attempt is made of
+    def __init__(
         self,
         assignment: Assignment,
         spec: TrainSpec,

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+
 from worker.training import preload  # noqa: F401 - as in a runner, first of all
 from worker.training.kinds import ACTIONS
 from worker.wire import Artifact, Assignment, Checkpointed, Epoch, Finished, Progress, Resumable, Resumed, Stopped
@@ -128,7 +129,7 @@ def recorder() -> type[Recorder]:
 
 @pytest.fixture(scope="session")
 def train() -> Callable[..., dict[str, Any]]:
-    """Return a train spec on 190 digits: 152 to learn from (5 batches, the last smaller), 38 to validate on (2 batches)."""
+    """Return a train spec on 190 digits: 152 to learn from (5 batches, the last smaller), 38 to validate on (2)."""
 
     def make(**changes: Any) -> dict[str, Any]:
         spec: dict[str, Any] = {

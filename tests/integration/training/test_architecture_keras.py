@@ -11,9 +11,9 @@ import pytest
 from keras import layers as kl
 
 from shared import architecture
-from shared.catalog import ACTIVATIONS, CALL_ARGUMENTS
+from shared.allowlist.catalog import ACTIVATIONS, CALL_ARGUMENTS
+from shared.allowlist.lookup import ALIASES, CATALOG, Entry, snake
 from shared.errors import BadSpec
-from shared.lookup import ALIASES, CATALOG, Entry, snake
 
 #: A sensible value for each argument that some class cannot do without.
 REQUIRED: dict[str, Any] = {

@@ -144,7 +144,7 @@ def test_a_folder_of_data_sets_is_used_without_network(tmp_path, load, offline):
 
 def test_a_download_that_fails_names_the_remedy(load, offline, monkeypatch, tmp_path):
     monkeypatch.setattr(datasets.keras_config, "_KERAS_DIR", str(tmp_path))
-    with pytest.raises(BadData, match="Set FITQ_DATASETS to a folder that holds mnist.npz"):
+    with pytest.raises(BadData, match=r"Set FITQ_DATASETS to a folder that holds mnist\.npz"):
         load({"dataset": "mnist"})
 
 
@@ -161,9 +161,9 @@ def test_texts_of_different_lengths_are_refused_with_the_way_out(load, name):
         load({"dataset": name})
 
 
-@pytest.mark.skipif("FITQ_DATASETS" not in os.environ, reason="FITQ_DATASETS is not set")  # noqa: TID251
+@pytest.mark.skipif("FITQ_DATASETS" not in os.environ, reason="FITQ_DATASETS is not set")
 def test_the_real_fashion_mnist(load):
-    folder = Path(os.environ["FITQ_DATASETS"])  # noqa: TID251
+    folder = Path(os.environ["FITQ_DATASETS"])
     samples = data.load(
         PredictSpec.model_validate({"model": LAYERS, "data": {"input": {"dataset": "fashion_mnist"}}}).data.input,
         data.Place(folder, folder, 1.0, 1 << 30),
@@ -270,7 +270,7 @@ SOUND = npy(described("(2,)"), bytes(16))
         (lambda: b"", "no readable .npz"),
         (lambda: zipped(("x.npy", SOUND))[:-30], "no readable .npz"),
         (lambda: zipped(("y.npy", SOUND)), "has no array 'x'; it holds 'y'"),
-        (lambda: zipped(), "it holds nothing"),
+        (zipped, "it holds nothing"),
         (lambda: zipped(("x.npy", SOUND), ("x.npy", SOUND)), "holds 'x' 2 times"),
         (lambda: zipped(("x.npy", SOUND), ("x", SOUND)), "holds 'x' 2 times"),
         (lambda: zipped(("x.npy", zipped(("x.npy", SOUND)))), "no readable .npy"),
@@ -283,7 +283,7 @@ SOUND = npy(described("(2,)"), bytes(16))
             lambda: zipped(
                 ("x.npy", npy(described("(100, 1048576)", "'|u1'"), bytes(100 << 20))), method=zipfile.ZIP_DEFLATED
             ),
-            "takes 100 MB and 64 MB of the job's memory_mb are left",
+            "takes 100 MB; 64 MB of the job's memory_mb are left",
         ),
     ],
 )

@@ -140,9 +140,9 @@ def test_training_goes_on_from_another_jobs_weights(trained, train):
     spec = train(model={}, fit={"epochs": 1}, compile={"optimizer": {"SGD": {"learning_rate": 0.0}}})
     spec["model"] = {"job": SOURCE}
     _, report = bench.finish(spec, source=source)
-    with np.load(bench.volume / report.checkpoints["epoch-0"].file.path) as saved:
-        with np.load(bench.volume / source["file"]["path"]) as first:
-            np.testing.assert_array_equal(saved["weights.0"], first["weights.0"])
+    own, given = report.checkpoints["epoch-0"].file.path, source["file"]["path"]
+    with np.load(bench.volume / own) as saved, np.load(bench.volume / given) as first:
+        np.testing.assert_array_equal(saved["weights.0"], first["weights.0"])
 
 
 def test_a_source_that_was_altered_is_never_used(trained):
@@ -196,8 +196,8 @@ def test_check_of_a_model_too_large_for_the_machine_takes_no_memory(bench, train
 def test_check_finds_what_the_job_would_fail_with(bench, train):
     with pytest.raises(BadSpec, match="takes samples of shape"):
         bench.run(train(model={"input_shape": [9, 9]}), kind="check")
+    (bench.volume / "data").mkdir()
     with pytest.raises(BadData, match="no file"):
-        (bench.volume / "data").mkdir()
         bench.run(train(data={"train": {"npz": "nothing.npz"}}), kind="check")
 
 

@@ -1,5 +1,6 @@
 """What the runner says reaches SQL once each, whatever the database does meanwhile."""
 
+import contextlib
 import socket
 import threading
 import time
@@ -95,10 +96,8 @@ class Proxy:
     @staticmethod
     def _cut(pair):
         for one in pair:
-            try:
+            with contextlib.suppress(OSError):
                 one.shutdown(socket.SHUT_RDWR)
-            except OSError:
-                pass
             one.close()
 
     def cut(self):

@@ -12,11 +12,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from shared import architecture
-from shared.arguments import value_of
-from shared.catalog import REFUSED
+from shared.allowlist.arguments import value_of
+from shared.allowlist.catalog import REFUSED
+from shared.allowlist.lookup import CATALOG
 from shared.errors import BadSpec
 from shared.jsontext import DEPTH_MOST, NODES_MOST
-from shared.lookup import CATALOG
 
 DENSE = {"Dense": {"units": 4}}
 

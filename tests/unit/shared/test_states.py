@@ -6,7 +6,7 @@ from shared.states import BACKOFF_MOST_S, RETRYABLE, TERMINAL, TRANSITIONS, Fail
 def test_every_state_has_its_transitions_and_success_is_final():
     assert set(TRANSITIONS) == set(State)
     assert TRANSITIONS[State.SUCCEEDED] == frozenset()
-    assert TERMINAL == {State.SUCCEEDED, State.FAILED, State.CANCELLED}
+    assert {State.SUCCEEDED, State.FAILED, State.CANCELLED} == TERMINAL
 
 
 def test_the_first_retry_is_at_once_and_the_later_ones_wait_longer_and_longer():
@@ -18,4 +18,5 @@ def test_the_first_retry_is_at_once_and_the_later_ones_wait_longer_and_longer():
 
 
 def test_only_the_machines_faults_are_retried():
-    assert {Failure.STALLED, Failure.CRASHED, Failure.WORKER_LOST, Failure.DISK_FULL, Failure.INTERNAL} == RETRYABLE
+    machine = {Failure.STALLED, Failure.CRASHED, Failure.WORKER_LOST, Failure.DISK_FULL, Failure.INTERNAL}
+    assert machine == RETRYABLE

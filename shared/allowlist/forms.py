@@ -4,10 +4,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from shared.catalog import MODELS, MODULES, NOUNS
+from shared.allowlist.catalog import MODELS, MODULES, NOUNS
+from shared.allowlist.lookup import find, unknown
+from shared.allowlist.values import shown
 from shared.jsontext import escaped
-from shared.lookup import find, unknown
-from shared.values import shown
 
 #: What Keras writes around a configuration. The build and compile parts are dropped: they allocate while loading. So is
 #: the number of a shared object: Keras 3.15 does not bring a layer of two models back as one by it either.

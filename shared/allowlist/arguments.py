@@ -6,7 +6,7 @@ class, differs, the exception stands in `CLASS_ARGUMENTS` or `KIND_ARGUMENTS`.
 
 import re
 
-from shared.values import (
+from shared.allowlist.values import (
     DIM_MOST,
     Either,
     Fields,

@@ -5,9 +5,9 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from shared.arguments import value_of
-from shared.catalog import ACTIVATIONS, MODULES, NOUNS, OTHER_NAMES, REFUSED, TABLES
-from shared.values import Ref, Value, shown
+from shared.allowlist.arguments import value_of
+from shared.allowlist.catalog import ACTIVATIONS, MODULES, NOUNS, OTHER_NAMES, REFUSED, TABLES
+from shared.allowlist.values import Ref, Value, shown
 
 
 @dataclass(frozen=True)

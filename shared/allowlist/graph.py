@@ -7,11 +7,11 @@ tensor is named by its history: the layer that made it, which of that layer's no
 from dataclasses import dataclass, field
 from typing import Any
 
-from shared.arguments import DTYPES, NAME
-from shared.catalog import CALL_ARGUMENTS
-from shared.forms import Wrong
+from shared.allowlist.arguments import DTYPES, NAME
+from shared.allowlist.catalog import CALL_ARGUMENTS
+from shared.allowlist.forms import Wrong
+from shared.allowlist.values import Many, Value, Whole, Word, maybe, shown
 from shared.jsontext import escaped
-from shared.values import Many, Value, Whole, Word, maybe, shown
 
 #: The most results of one call of a layer.
 _RESULTS_MOST = 1_000
