@@ -32,7 +32,8 @@ def choose(assignment: Assignment) -> dict[str, Any]:
         "inter_op_threads": assignment.threads,
         # As Keras's jit_compile="auto": XLA on accelerators only.
         "jit": device == "gpu",
-        # Costs nothing measurable on a CPU (2.2 s an epoch of Fashion-MNIST with it and without).
+        # Exact resume outweighs what it costs: on a busy 2-core machine, Fashion-MNIST's small network was
+        # slower with it in three of three runs (whole job 8, 14 and 44 %), of which load is an unknown part.
         "deterministic": device == "cpu",
         **_machine(),
     }
