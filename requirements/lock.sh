@@ -12,3 +12,5 @@ compile pyproject.toml client/pyproject.toml $everything --group dev -o requirem
 compile pyproject.toml client/pyproject.toml $everything --group build -c requirements/dev.txt -o requirements/demo.txt
 compile pyproject.toml --extra api --extra postgres --group build -c requirements/dev.txt -o requirements/api.txt
 compile pyproject.toml --extra worker --extra postgres --group build -c requirements/dev.txt -o requirements/worker.txt
+# Linux only: NVIDIA's libraries have no wheels elsewhere.
+compile pyproject.toml --extra gpu --extra postgres --group build -c requirements/dev.txt -o requirements/worker-gpu.txt

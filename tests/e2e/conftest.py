@@ -1,17 +1,29 @@
-"""Real stacks, started as a user starts them."""
+"""Real stacks, started as a user starts them, on each backend."""
 
 import pytest
 
+from tests.e2e.backends import Embedded, Production
 from tests.e2e.stacks import PATIENCE_S, Stack, spec
 
 
+@pytest.fixture(scope="session", params=["embedded", "production"])
+def backend(request):
+    """What the stacks of a test stand on: every test here runs on both."""
+    if request.param == "embedded":
+        found = Embedded()
+    else:
+        found = Production(request.getfixturevalue("postgresql_server"))
+    yield found
+    found.close()
+
+
 @pytest.fixture
-def new_stack(tmp_path_factory):
+def new_stack(backend, tmp_path_factory):
     """Make stacks that end with the test."""
     stacks = []
 
     def make(**environment):
-        stacks.append(Stack(tmp_path_factory.mktemp("home"), **environment))
+        stacks.append(Stack(tmp_path_factory.mktemp("home"), **backend.environment(), **environment))
         return stacks[-1]
 
     yield make
@@ -20,9 +32,9 @@ def new_stack(tmp_path_factory):
 
 
 @pytest.fixture(scope="session")
-def stack(tmp_path_factory):
+def stack(backend, tmp_path_factory):
     """One stack for all tests that do not break it."""
-    shared = Stack(tmp_path_factory.mktemp("shared-home"), FITQ_SLOTS="2").start()
+    shared = Stack(tmp_path_factory.mktemp("shared-home"), **backend.environment(), FITQ_SLOTS="2").start()
     yield shared
     shared.stop()
 

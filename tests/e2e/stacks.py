@@ -4,15 +4,16 @@ import contextlib
 import json
 import os
 import signal
-import sqlite3
 import subprocess
 import sys
 import time
 from pathlib import Path
 
 import psutil
+import sqlalchemy as sa
 
 import fitq
+from shared import db
 
 HERE = Path(__file__).parent
 ROOT = HERE.parents[1]
@@ -101,12 +102,22 @@ class Stack:
             return any(worker["state"] == "ready" for worker in queue.workers())
         return False
 
-    def rows(self, query, *values):
-        connection = sqlite3.connect(f"file:{self.home}/fitq.db?mode=ro", uri=True)
+    @property
+    def database_url(self):
+        return self.environment.get("FITQ_DATABASE_URL") or f"sqlite:///{self.home}/fitq.db"
+
+    @property
+    def broker_url(self):
+        return self.environment.get("FITQ_BROKER_URL") or f"redis+socket://{self.home}/broker.sock"
+
+    def rows(self, query, **values):
+        """Ask the stack's database in SQL."""
+        engine = db.connect(self.database_url)
         try:
-            return connection.execute(query, values).fetchall()
+            with db.read(engine) as connection:
+                return [tuple(row) for row in connection.execute(sa.text(query), values)]
         finally:
-            connection.close()
+            engine.dispose()
 
     def look(self):
         """Remember the processes that the stack has started until now."""
@@ -138,7 +149,7 @@ class Stack:
 
 
 def epochs(stack, job_id):
-    return [row[0] for row in stack.rows("SELECT DISTINCT epoch FROM v_epoch_metrics WHERE job_id = ?", job_id)]
+    return [row[0] for row in stack.rows("SELECT DISTINCT epoch FROM v_epoch_metrics WHERE job_id = :id", id=job_id)]
 
 
 def spec(**changes):

@@ -11,12 +11,12 @@ from tests.e2e.stacks import PATIENCE_S, epochs, spec, until
 
 
 def outcomes(stack, job_id):
-    return stack.rows("SELECT outcome, error_code FROM v_attempts WHERE job_id = ? ORDER BY attempt", job_id)
+    return stack.rows("SELECT outcome, error_code FROM v_attempts WHERE job_id = :id ORDER BY attempt", id=job_id)
 
 
 def each_epoch_once(stack, job_id, count):
     rows = stack.rows(
-        "SELECT epoch, count(*) FROM v_epoch_metrics WHERE job_id = ? AND name = 'loss' GROUP BY 1", job_id
+        "SELECT epoch, count(*) FROM v_epoch_metrics WHERE job_id = :id AND name = 'loss' GROUP BY 1", id=job_id
     )
     return sorted(rows) == [(epoch, 1) for epoch in range(count)]
 
@@ -102,15 +102,18 @@ def test_a_stack_interrupted_while_it_starts_leaves_nothing_behind(new_stack):
         until(lambda: not stack.processes(""), "the end of every child")
 
 
-def test_a_broker_that_is_down_costs_the_submitter_nothing_and_the_job_runs(new_stack, undisturbed):
+def test_a_broker_that_is_down_costs_the_submitter_nothing_and_the_job_runs(new_stack, backend, undisturbed):
     stack = new_stack().start()
-    broker = psutil.Process(stack.state["children"]["broker"])
+    own = backend.redis[-1] if backend.name == "production" else None
+    broker = psutil.Process(own.process.pid if own else stack.state["children"]["broker"])
     broker.suspend()
     with stack.queue() as queue:
         job = queue.submit(slow())
         assert job.state == "queued"
         time.sleep(1)
         broker.kill()
+        if own:
+            own.restart_empty()
         assert_same(stack, job.wait(PATIENCE_S), undisturbed)
 
 
@@ -146,7 +149,7 @@ def test_cancel_after_the_epoch_keeps_its_checkpoint_and_retry_goes_on_from_it(s
     assert job.checkpoints()[0]["name"] == f"epoch-{max(done)}"
 
     job.retry().wait(PATIENCE_S)
-    assert stack.rows("SELECT resumed_epoch FROM v_attempts WHERE job_id = ? AND attempt = 2", job.id) == [
+    assert stack.rows("SELECT resumed_epoch FROM v_attempts WHERE job_id = :id AND attempt = 2", id=job.id) == [
         (max(done) + 1,)
     ]
     assert_same(stack, job, undisturbed)

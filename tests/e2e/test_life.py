@@ -16,7 +16,7 @@ def test_a_job_trains_and_its_epochs_appear_while_it_does(stack, queue):
 
     job.wait(PATIENCE_S).raise_for_state()
     rows = stack.rows(
-        "SELECT name, count(*), min(epoch), max(epoch) FROM v_epoch_metrics WHERE job_id = ? GROUP BY 1", job.id
+        "SELECT name, count(*), min(epoch), max(epoch) FROM v_epoch_metrics WHERE job_id = :id GROUP BY 1", id=job.id
     )
     assert sorted(rows) == [(name, 30, 0, 29) for name in ("accuracy", "loss", "val_accuracy", "val_loss")]
     assert job.history()["val_accuracy"][-1] > 0.85
@@ -96,7 +96,7 @@ def test_a_nan_loss_ends_the_job_with_its_history_kept(stack, queue):
     job = queue.submit(bad).wait(PATIENCE_S)
 
     assert (job.state, job.data["error"]["code"], job.data["attempt"]) == ("failed", "nan_loss", 1)
-    kinds = stack.rows("SELECT DISTINCT value_kind FROM v_epoch_metrics WHERE job_id = ?", job.id)
+    kinds = stack.rows("SELECT DISTINCT value_kind FROM v_epoch_metrics WHERE job_id = :id", id=job.id)
     assert ("nan",) in kinds
 
 

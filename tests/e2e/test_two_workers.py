@@ -16,8 +16,7 @@ def test_fifty_jobs_run_once_each_on_both_workers_in_the_order_of_rank(stack, qu
         )
         for n in range(50)
     ]
-    broker = f"redis+socket://{stack.home}/broker.sock"
-    environment = {**stack.environment, "FITQ_LANES": "gpu", "FITQ_SLOTS": "1", "FITQ_BROKER_URL": broker}
+    environment = {**stack.environment, "FITQ_LANES": "gpu", "FITQ_SLOTS": "1", "FITQ_BROKER_URL": stack.broker_url}
     workers = [subprocess.Popen([sys.executable, "-m", "worker"], cwd=ROOT, env=environment) for _ in range(2)]
     try:
         ids = {job.id for job in jobs}

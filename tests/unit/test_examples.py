@@ -1,0 +1,26 @@
+"""Every example is a job that the API takes."""
+
+from pathlib import Path
+
+import pytest
+
+from fitq import specfile
+from shared import spec
+
+EXAMPLES = Path(__file__).parents[2] / "examples"
+#: What stands for a train job's id in the examples, and an id to put there.
+PLACEHOLDER, JOB_ID = "JOB_ID", "job_0193a2c4-7a3e-7c51-b2f0-1f6f3a9d8e21"
+
+
+@pytest.mark.parametrize("path", sorted(EXAMPLES.glob("*.yaml")), ids=lambda path: path.name)
+def test_an_example_is_a_job(path):
+    parsed = spec.parse(specfile.read(path.name, path.read_text().replace(PLACEHOLDER, JOB_ID)))
+
+    assert parsed.name
+    assert path.name in (EXAMPLES / "README.md").read_text()
+
+
+def test_each_kind_of_job_has_an_example():
+    kinds = {specfile.read(path.name, path.read_text())["kind"] for path in EXAMPLES.glob("*.yaml")}
+
+    assert kinds == {str(kind) for kind in spec.SPECS}
