@@ -10,7 +10,8 @@ from werkzeug.exceptions import UnsupportedMediaType
 
 from shared.errors import BadRequest, BadSpec, TooLarge
 from shared.jsontext import parsed
-from shared.spec import SPEC_BYTES, field_errors
+from shared.parts import field_errors
+from shared.spec import SPEC_BYTES
 
 #: Objects and arrays inside each other, at most.
 DEPTH = 100

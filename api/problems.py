@@ -12,7 +12,7 @@ from api import requests
 from api.schemas import Problem, ProblemError
 from shared import db, log
 from shared.errors import FitqError
-from shared.spec import pointer
+from shared.parts import pointer
 
 #: Seconds after which a client may try again what is not possible now.
 RETRY_AFTER_S = 1

@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field, StringConstraints
 from pydantic_core import PydanticCustomError
 
-from shared.spec import JobId, Name
+from shared.parts import JobId, Name
 from shared.states import Kind, Lane, State
 
 #: Numbers that every database takes as an integer.

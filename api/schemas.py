@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, Field, RootModel
 
-from shared.spec import JobId
+from shared.parts import JobId
 from shared.states import CancelMode, Kind, Lane, State, ValueKind
 
 _ID = "job_0193a2c4-7a3e-7c51-b2f0-1f6f3a9d8e21"

@@ -4,8 +4,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from shared import store
+from shared.data_spec import NpySource, NpzSource
 from shared.errors import BadData, FieldError
-from shared.spec import NpySource, NpzSource, Spec, TrainSpec
+from shared.spec import Spec, TrainSpec
 
 
 def check_files(volume: Path, spec: Spec) -> None:

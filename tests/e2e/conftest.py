@@ -9,10 +9,8 @@ from tests.e2e.stacks import PATIENCE_S, Stack, spec
 @pytest.fixture(scope="session", params=["embedded", "production"])
 def backend(request):
     """What the stacks of a test stand on: every test here runs on both."""
-    if request.param == "embedded":
-        found = Embedded()
-    else:
-        found = Production(request.getfixturevalue("postgresql_server"))
+    embedded = request.param == "embedded"
+    found = Embedded() if embedded else Production(request.getfixturevalue("postgresql_server"))
     yield found
     found.close()
 

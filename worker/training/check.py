@@ -3,7 +3,8 @@
 import math
 from typing import Any
 
-from shared.spec import DatasetSource, EvaluateSpec, PredictSpec, Spec, Split, TrainSpec
+from shared.data_spec import DatasetSource, Split
+from shared.spec import EvaluateSpec, PredictSpec, Spec, TrainSpec
 from worker.training import data, datasets, models, predict, sizing
 from worker.training.port import Report
 from worker.wire import Assignment, Finished

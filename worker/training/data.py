@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 
 from shared import store
+from shared.data_spec import DatasetSource, InlineSource, NpySource, NpzSource, Split, TrainData
 from shared.errors import BadData
-from shared.spec import DatasetSource, InlineSource, NpySource, NpzSource, Split, TrainData
 from worker.training import arrays, datasets
 from worker.wire import Assignment
 

@@ -8,8 +8,9 @@ import numpy as np
 from pydantic import TypeAdapter
 
 from shared import architecture
+from shared.data_spec import EvaluateData, PredictData
 from shared.errors import BadSpec, FieldError
-from shared.spec import Compile, EvaluateData, JobModel, Model, PredictData, Resources
+from shared.spec import Compile, JobModel, Model, Resources
 from worker.training import checkpoints, data, sizing
 from worker.training.faults import explained
 from worker.wire import Assignment

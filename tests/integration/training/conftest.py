@@ -7,12 +7,15 @@ from typing import Any
 
 import numpy as np
 import pytest
+import tensorflow as tf
 
 from worker.training import preload  # noqa: F401 - as in a runner, first of all
 from worker.training.kinds import ACTIONS
 from worker.wire import Artifact, Assignment, Checkpointed, Epoch, Finished, Progress, Resumable, Resumed, Stopped
 
 HERE = Path(__file__).parent
+#: Threads of every assignment here.
+THREADS = 2
 JOB = "job_00000000-0000-7000-8000-000000000001"
 #: A model with everything whose state can be forgotten: moments, moving averages, a random generator.
 LAYERS = [
@@ -30,6 +33,13 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         if HERE in item.path.parents:
             for module in ("keras", "tensorflow", "ml_dtypes", "google", "numpy"):
                 item.add_marker(pytest.mark.filterwarnings(f"ignore:::{module}"))
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _threads_before_the_first_operation() -> None:
+    """Set what a runner's first attempt would: TensorFlow takes it only before it has done anything."""
+    tf.config.threading.set_intra_op_parallelism_threads(THREADS)
+    tf.config.threading.set_inter_op_parallelism_threads(THREADS)
 
 
 @dataclass
