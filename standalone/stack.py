@@ -95,7 +95,7 @@ class Stack:
         """Return the children's environment; start the embedded broker when no other was named."""
         config = self.config
         broker = config.broker_url
-        if config.embedded_broker and (server := valkey.find_server()):
+        if "broker_url" not in config.model_fields_set and (server := valkey.find_server()):
             path = valkey.socket_path(config.home)
             command = valkey.command(server, config.home / "broker", path)
             self._add(Child("broker", command, settings.environment(), self._log_path("broker")))
