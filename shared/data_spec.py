@@ -18,9 +18,7 @@ DATASETS = (
     "cifar100",
     "digits",
     "fashion_mnist",
-    "imdb",
     "mnist",
-    "reuters",
 )
 
 
@@ -133,14 +131,17 @@ def _keys(value: Any) -> set[str]:
     return set(value.model_fields_set) if isinstance(value, Part) else set(value) if isinstance(value, dict) else set()
 
 
-class _Preparation(Part):
+class _Scaled(Part):
     scale: Annotated[float, Field(description="Every x is multiplied by this")] | None = None
+
+
+class _Labelled(_Scaled):
     one_hot: (
         Annotated[int, Field(ge=2, le=100_000, description="Labels become one-hot rows of so many classes")] | None
     ) = None
 
 
-class TrainData(_Preparation):
+class TrainData(_Labelled):
     """What a train job learns from."""
 
     train: Source
@@ -148,13 +149,13 @@ class TrainData(_Preparation):
     shuffle: bool = True
 
 
-class EvaluateData(_Preparation):
+class EvaluateData(_Labelled):
     """What an evaluate job measures on."""
 
     test: Source
 
 
-class PredictData(_Preparation):
+class PredictData(_Scaled):
     """What a predict job predicts."""
 
     input: Source

@@ -445,12 +445,12 @@ def delete(connection: Connection, job_id: str) -> None:
 # --- the control loops' ---
 
 
-def prune_checks(connection: Connection, *, older_than_s: float) -> int:
-    """Delete internal check jobs that nobody fetched; return how many."""
+def prune_checks(connection: Connection, *, older_than_s: float) -> list[str]:
+    """Delete internal check jobs that nobody fetched; return their ids, whose files may go."""
     old = sa.and_(
         jobs.c.kind == Kind.CHECK, jobs.c.state.in_(states.TERMINAL), jobs.c.created_at < after(-older_than_s)
     )
-    return connection.execute(sa.delete(jobs).where(old)).rowcount
+    return list(connection.execute(sa.delete(jobs).where(old).returning(jobs.c.id)).scalars())
 
 
 def expire(connection: Connection, *, most: int = 100) -> list[tuple[str, str]]:

@@ -47,7 +47,7 @@ class Settings(BaseSettings):
     drain_s: Annotated[float, Field(gt=0, le=3600)] = 25.0
     #: `console` for people, `json` for machines.
     log_format: Literal["console", "json"] = "console"
-    #: Packages with a site's own layers, losses or datasets, imported in the runner only.
+    #: Packages of the site's own, separated by commas, that each runner imports before its job.
     site_packages: str = ""
 
     @field_validator("lanes", mode="before")

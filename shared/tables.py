@@ -121,7 +121,7 @@ attempts = Table(
     Column("started_at", UTCDateTime, nullable=False, comment="claimed"),
     Column("running_at", UTCDateTime, comment="the job's own code began to run"),
     Column("ended_at", UTCDateTime),
-    Column("outcome", String(16), comment="succeeded, failed, cancelled, released, or lost (its lease expired)"),
+    Column("outcome", String(16), comment="succeeded, failed, cancelled or released; an expired lease is failed"),
     Column("error_code", String(32), comment="the failure class"),
     Column("error_message", Text),
     Column("resumed_epoch", Integer, comment="the first epoch that it ran; NULL when it began afresh"),
@@ -213,7 +213,7 @@ job_events = Table(
     metadata,
     Column("job_id", ForeignKey("jobs.id", ondelete="CASCADE"), primary_key=True),
     Column("seq", BigInteger, primary_key=True, comment="from 1 in each job, without gaps; Last-Event-ID"),
-    Column("type", String(32), nullable=False, comment="state, epoch or checkpoint"),
+    Column("type", String(32), nullable=False, comment="state, epoch, checkpoint, resumed or cancel_requested"),
     Column("data", JSON, nullable=False),
     Column("at", UTCDateTime, nullable=False),
 )

@@ -159,7 +159,7 @@ def _show_ways_on(config: Settings, job_id: str) -> None:
 [bold]What to try next[/]
   make up                                        the same stack, until Ctrl-C; then, in another shell:
   .venv/bin/fitq jobs                            what ran
-  .venv/bin/fitq metrics {job_id[:17]}…            its epochs
+  .venv/bin/fitq metrics {job_id}   its epochs
   .venv/bin/fitq submit {again} --watch   once more; kill -9 its runner meanwhile, and look
 """)
 

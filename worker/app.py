@@ -65,7 +65,7 @@ def _warm_up(host: Host, rings: broker.Bell) -> None:
         os._exit(1)
     host.ready.set()
     host.beat.tell()
-    _log.info("ready", worker=host.name, lanes=list(config.lanes), slots=config.slots)
+    _log.info("ready", worker=host.name, lanes=",".join(config.lanes), slots=config.slots)
     for lane in config.lanes:
         rings.ring(lane)
 

@@ -214,7 +214,8 @@ class Reporter:
         """Make void what an earlier attempt wrote past the point from which this one goes on."""
         job_id, attempt = self._lease.job_id, self._lease.attempt
         metrics.delete_from(connection, job_id, message.epoch)
-        attempts.resumed(connection, job_id, attempt, message.epoch)
+        if message.step:
+            attempts.resumed(connection, job_id, attempt, message.epoch)
         if message.step or message.skipped:
             data = {"attempt": attempt, "epoch": message.epoch, "step": message.step, "skipped": list(message.skipped)}
             said.append(("resumed", data))

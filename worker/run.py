@@ -24,6 +24,7 @@ from shared.checkpoints import Retention
 from shared.jobs import Attempt
 from shared.settings import Settings
 from shared.states import CancelMode, Failure, Lane
+from shared.version import VERSION
 from worker import launch, runner_entry, wire
 from worker.launch import Running
 from worker.lease import Beat, Lease
@@ -73,7 +74,7 @@ class Host:
             "slots": self.settings.slots,
             "state": state,
             "free_memory_mb": self.free_memory_mb,
-            "version": "0.1.0",
+            "version": VERSION,
         }
 
     def drain(self) -> None:

@@ -149,7 +149,10 @@ class Stack:
 
 
 def epochs(stack, job_id):
-    return [row[0] for row in stack.rows("SELECT DISTINCT epoch FROM v_epoch_metrics WHERE job_id = :id ORDER BY epoch", id=job_id)]
+    return [
+        row[0]
+        for row in stack.rows("SELECT DISTINCT epoch FROM v_epoch_metrics WHERE job_id = :id ORDER BY epoch", id=job_id)
+    ]
 
 
 def spec(**changes):

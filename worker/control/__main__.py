@@ -37,7 +37,7 @@ def main() -> None:
     loops = [
         _loop("bell", stopped, config.bell_s, lambda: bell.ring_for_waiting(engine, rings, lease_s=config.lease_s)),
         _loop("reaper", stopped, reap_s, reaper.round, on_error=reaper.forgive),
-        _loop("pruner", stopped, PRUNE_S, lambda: pruner.prune(engine)),
+        _loop("pruner", stopped, PRUNE_S, lambda: pruner.prune(engine, config.volume_path)),
     ]
     stopped.wait()
     for thread in loops:

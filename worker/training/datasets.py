@@ -38,7 +38,6 @@ _FILES: dict[str, tuple[tuple[str, ...], ...]] = {
     "fashion_mnist": tuple((name,) for name in _FASHION),
     "mnist": (("mnist.npz",),),
 }
-_RAGGED = {"imdb", "reuters"}
 
 
 def load(name: str, split: str, folder: Path | None, timeout_s: float) -> Arrays:
@@ -47,11 +46,6 @@ def load(name: str, split: str, folder: Path | None, timeout_s: float) -> Arrays
     Files are taken from `folder` (laid out as `~/.keras/datasets`) when it holds them, else from Keras's
     own cache, else downloaded. Raise `BadData` with the remedy when they cannot be had.
     """
-    if name in _RAGGED:
-        raise BadData(
-            f"{name} holds texts of different lengths, which are no array: pad them (keras.utils.pad_sequences), "
-            'save them as an .npz file below the volume\'s data folder and use {"npz": …}.'
-        )
     train, test = _digits() if name == "digits" else _from_keras(name, folder, timeout_s)
     return train if split == "train" else test
 

@@ -20,7 +20,8 @@ def run(assignment: Assignment, spec: EvaluateSpec, report: Report, *, jit: bool
     compiled = spec.compile or origin.compile
     if compiled is None:
         raise BadSpec("An evaluate job needs compile: the model's source has none.")
-    scale, one_hot = models.preparation(spec.data, origin)
+    scale = models.scale(spec.data, origin)
+    one_hot = origin.one_hot if spec.data.one_hot is None else spec.data.one_hot
     samples = data.load(spec.data.test, data.place(assignment), labels=True, scale=scale, one_hot=one_hot)
     pulse.phase("building")
     model = models.build(assignment, origin.config, spec.resources, optimizer_slots=None)

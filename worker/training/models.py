@@ -48,10 +48,9 @@ def origin(assignment: Assignment, model: Model) -> Origin:
     )
 
 
-def preparation(own: EvaluateData | PredictData, found: Origin) -> tuple[float | None, int | None]:
-    """Return scale and one_hot: the job's own where it gives them, else its source's."""
-    scale = found.scale if own.scale is None else own.scale
-    return scale, found.one_hot if own.one_hot is None else own.one_hot
+def scale(own: EvaluateData | PredictData, found: Origin) -> float | None:
+    """Return the job's own scale where it gives one, else its source's."""
+    return found.scale if own.scale is None else own.scale
 
 
 def build(assignment: Assignment, config: dict[str, Any], resources: Resources, *, optimizer_slots: int | None) -> Any:

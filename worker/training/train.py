@@ -48,5 +48,5 @@ def _value(session: Session) -> dict[str, Any]:
         "steps": session.position.step,
         "parameters": models.parameters(session.model),
         "stopped_early": session.position.epoch < session.spec.fit.epochs,
-        **results.measured("history", session.stream.last),
+        **results.measured("metrics", session.stream.last),
     }

@@ -155,12 +155,6 @@ def test_a_wrong_file_of_the_users_is_left_alone(load, offline, tmp_path):
     assert (tmp_path / "mnist.npz").read_bytes() == b"not MNIST"
 
 
-@pytest.mark.parametrize("name", ["imdb", "reuters"])
-def test_texts_of_different_lengths_are_refused_with_the_way_out(load, name):
-    with pytest.raises(BadData, match="pad_sequences"):
-        load({"dataset": name})
-
-
 @pytest.mark.skipif("FITQ_DATASETS" not in os.environ, reason="FITQ_DATASETS is not set")
 def test_the_real_fashion_mnist(load):
     folder = Path(os.environ["FITQ_DATASETS"])

@@ -62,7 +62,7 @@ def test_a_job_says_what_it_does(bench, train):
     assert (report.resumed.epoch, report.resumed.step, report.resumed.skipped) == (0, 0, ())
     assert ended.value["epochs"] == 1
     assert ended.value["parameters"] == 1274
-    assert ended.value["history"] == report.epochs[0]
+    assert ended.value["metrics"] == report.epochs[0]
     assert ended.weights_sha256 == report.checkpoints["epoch-0"].weights_sha256
 
 
@@ -174,7 +174,7 @@ def test_nan_can_be_trained_through(bench, exploding):
     fit = {"epochs": 3, "batch_size": 4, "on_nan": "continue"}
     ended, report = bench.finish(exploding(fit=fit))
     assert len(report.epochs) == 3
-    assert ended.value["history"]["loss"] is None
+    assert ended.value["metrics"]["loss"] is None
     assert ended.value["value_kinds"] == {"loss": "nan"}
 
 

@@ -135,16 +135,19 @@ def test_two_reapers_take_a_job_back_once(engine, clock):
         assert len(listing.tries(connection, attempt.job_id)) == 1
 
 
-def test_the_pruner_forgets_old_checks_and_leaves_jobs_alone(engine):
+def test_the_pruner_forgets_old_checks_with_their_files_and_leaves_jobs_alone(engine, volume):
     check, job_id = submit(engine, kind=Kind.CHECK), submit(engine)
     with db.write(engine) as connection:
         jobs.request_cancel(connection, check, jobs.CancelMode.NOW)
         connection.execute(sa.update(table).values(created_at=_long_ago(connection)))
-    pruner.prune(engine)
+    for one in (check, job_id):
+        (volume / "jobs" / one / "1").mkdir(parents=True)
+    pruner.prune(engine, volume)
 
     assert state(engine, job_id) == State.QUEUED
     with pytest.raises(NotFound):
         state(engine, check)
+    assert [one.name for one in (volume / "jobs").iterdir()] == [job_id]
 
 
 def _long_ago(connection):
