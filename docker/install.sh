@@ -1,5 +1,5 @@
 #!/bin/sh
-# Make a virtual environment that holds one lock file and nothing else: install.sh VENV LOCK. Run by the images.
+# Make a virtual environment that holds one lock file: install.sh VENV LOCK. Run by the images.
 set -eu
 venv=$1
 lock=$2
@@ -7,5 +7,3 @@ lock=$2
 # Wheels only: what needs a compiler is not installed, so none is there to be removed.
 "$venv/bin/python" -m pip install --quiet --disable-pip-version-check --no-cache-dir --only-binary :all: \
     --require-hashes -r "$lock"
-# The tree runs from where it lies: nothing is built in an image, and nothing is installed there later.
-"$venv/bin/python" -m pip uninstall --quiet --yes editables hatchling pathspec pluggy trove-classifiers pip

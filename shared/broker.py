@@ -63,6 +63,23 @@ def _transport_options(settings: Settings) -> dict[str, Any]:
     return {"confirm_publish": True}
 
 
+def warn_of_eviction(app: Celery) -> None:
+    """Say so when a Redis may throw bells away to make room; the bell loop would ring again, but late."""
+    try:
+        with app.connection_for_write() as connection:
+            if connection.transport.driver_type != "redis":
+                return
+            policy = connection.default_channel.client.config_get("maxmemory*")
+    except Exception as error:  # noqa: BLE001 - a broker that is away or forbids the question stops nobody
+        _log.info("the broker was not asked for its eviction policy", error=str(error))
+        return
+    if policy.get("maxmemory") != "0" and policy.get("maxmemory-policy") != "noeviction":
+        _log.warning(
+            "the broker evicts keys when its memory is full: bells will be late. Set maxmemory-policy noeviction",
+            policy=policy.get("maxmemory-policy"),
+        )
+
+
 class Bell:
     """Rings lanes off the caller's thread, best-effort."""
 

@@ -21,7 +21,7 @@ from uuid6 import uuid7
 from shared import attempts, db, events, lineage, states
 from shared.clock import after, now, unix_now
 from shared.errors import Conflict, LeaseLost, NotFound, Unavailable
-from shared.spec import Spec
+from shared.spec import SPEC_VERSION, Spec
 from shared.states import CancelMode, Failure, Kind, Lane, State
 from shared.tables import job_tags, jobs, results
 
@@ -95,6 +95,7 @@ def submit(
         "name": spec.name,
         "state": State.QUEUED,
         "spec": spec.model_dump(mode="json", exclude_none=True),
+        "spec_version": spec.spec_version,
         "source": source.to_json() if source else None,
         "seed": spec.seed if spec.seed is not None else secrets.randbits(32),
         "lane": spec.resources.lane,
@@ -171,6 +172,7 @@ def claim(
             jobs.c.state == sa.literal_column("'queued'"),
             jobs.c.available_at <= now(),
             jobs.c.memory_mb <= free_memory_mb,
+            jobs.c.spec_version <= SPEC_VERSION,
         )
         .order_by(jobs.c.rank, jobs.c.id)
         .limit(1)

@@ -4,12 +4,7 @@ from pathlib import Path
 
 from alembic import command
 from alembic.config import Config
-from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from sqlalchemy import Engine
-
-from shared import db
-from shared.errors import Misconfigured
 
 _TREE = Path(__file__).resolve().parent.parent
 
@@ -32,14 +27,10 @@ def downgrade(url: str, revision: str) -> None:
     command.downgrade(config(url), revision)
 
 
-def check(engine: Engine, url: str) -> None:
-    """Raise `Misconfigured` unless the database has exactly this version's schema."""
-    wanted = ScriptDirectory.from_config(config(url)).get_current_head()
-    with db.read(engine) as connection:
-        found = MigrationContext.configure(connection).get_current_revision()
-    if found != wanted:
-        what = "has no fitq schema" if found is None else f"is at revision {found}, this version needs {wanted}"
-        raise Misconfigured(f"The database {what}. Run: python -m shared.migrate")
+def revisions() -> list[str]:
+    """Return the revisions that this version of the code knows, the first one first."""
+    script = ScriptDirectory.from_config(config("sqlite://"))
+    return [one.revision for one in reversed(list(script.walk_revisions()))]
 
 
 if __name__ == "__main__":

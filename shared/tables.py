@@ -50,6 +50,7 @@ jobs = Table(
     Column("name", String(200), comment="what the submitter calls it"),
     Column("state", String(16), nullable=False, comment="queued, running, succeeded, failed or cancelled"),
     Column("spec", JSON, nullable=False, comment="the frozen job spec (docs/job-spec.md)"),
+    Column("spec_version", Integer, nullable=False, comment="of the spec's contract; a worker claims what it knows"),
     Column("source", JSON, comment="the source model, resolved and pinned at submit: job, checkpoint, sha256"),
     Column("seed", BigInteger, nullable=False, comment="seeds weights, data order and random layers"),
     Column("lane", String(16), nullable=False, comment="where it waits: cpu, gpu or interactive"),

@@ -27,3 +27,49 @@ def up(port: int | None) -> None:
     except Misconfigured as error:
         click.echo(f"fitq up: {error.message}", err=True)
         sys.exit(2)
+
+
+@click.command()
+@click.argument("statement", required=False)
+@click.option(
+    "-o",
+    "--output",
+    type=click.Choice(["table", "json", "csv"]),
+    default="table",
+    show_default=True,
+    help="For people, or programs.",
+)
+@click.option(
+    "--limit", type=click.IntRange(1, 1_000_000), default=1000, show_default=True, help="At most so many rows."
+)
+@click.option(
+    "--timeout",
+    type=click.FloatRange(0, 3600, min_open=True),
+    default=30,
+    show_default=True,
+    metavar="SECONDS",
+    help="Stop the statement then.",
+)
+def sql(statement: str | None, *, output: str, limit: int, timeout: float) -> None:
+    """Answer one SELECT from the database, which it cannot change; list the views without one.
+
+    FITQ_DATABASE_URL names the database; else it is that of FITQ_HOME (default ./.fitq). Rows go to
+    stdout, everything else to stderr.
+    """
+    from shared import readonly, settings
+    from shared.errors import FitqError, Misconfigured
+    from standalone import sql as answers
+
+    if statement is None:
+        answers.show_views(output)
+        return
+    try:
+        answer = readonly.query(settings.load().database_url, statement, limit=limit, timeout_s=timeout)
+    except Misconfigured as error:
+        click.echo(f"fitq sql: {error.message}", err=True)
+        sys.exit(2)
+    except FitqError as error:
+        raise click.ClickException(error.message) from error
+    answers.show(answer, output)
+    if answer.more:
+        click.echo(f"There are more rows than {limit}; --limit shows more of them.", err=True)

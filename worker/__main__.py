@@ -1,13 +1,13 @@
 """`python -m worker`: one worker process."""
 
-import sys
+from shared import preflight
 
-from shared.errors import Misconfigured
+
+def _main() -> None:
+    from worker import app, tasks  # noqa: F401 - the task registers itself
+
+    app.main()
+
 
 if __name__ == "__main__":
-    try:
-        from worker import app, tasks  # noqa: F401 - the task registers itself
-
-        app.main()
-    except Misconfigured as error:
-        sys.exit(f"fitq worker: {error.message}")
+    preflight.exit_with_reason("fitq worker", _main)

@@ -9,7 +9,7 @@ from typing import Any
 from celery import signals
 from setproctitle import setproctitle
 
-from shared import broker, db, log, migrate, settings
+from shared import broker, db, log, preflight, settings
 from shared.states import Lane
 from worker import launch, runner_entry
 from worker.control import bell
@@ -29,7 +29,8 @@ def main() -> None:
     log.configure(config, "worker")
     name = f"{socket.gethostname()}-{os.getpid()}-{uuid.uuid4().hex[:6]}"
     engine = db.connect(config.database_url, pool_size=config.slots + 4)
-    migrate.check(engine, config.database_url)
+    preflight.check(engine)
+    broker.warn_of_eviction(app)
     settings.drop_secrets()
     # From the main thread, before any other thread is there: its life hangs on the thread that starts it.
     launch.start_forkserver()

@@ -9,7 +9,7 @@ import sys
 
 import psutil
 
-from shared import db, migrate, settings, workers
+from shared import db, preflight, settings, workers
 from shared.errors import Misconfigured
 from shared.settings import Settings
 
@@ -40,7 +40,7 @@ def check_control(config: Settings) -> str | None:
         return f"no process here is '{_CONTROL}'."
     engine = db.connect(config.database_url, pool_size=1)
     try:
-        migrate.check(engine, config.database_url)
+        preflight.check(engine)
     finally:
         engine.dispose()
     return None

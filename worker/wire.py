@@ -5,14 +5,30 @@ nothing that it says: an unknown or oversized message ends the attempt.
 """
 
 import json
+import os
+import struct
 from dataclasses import asdict, dataclass, field, fields
 from multiprocessing.connection import Connection
-from typing import Any
+from typing import Annotated, Any
 
+from annotated_types import MaxLen
+from pydantic import Field, TypeAdapter, ValidationError
+
+from shared.states import Failure
 from shared.store import StoredFile
 
-#: Bytes of one message, at most: a result with inline predictions is the largest.
-MESSAGE_BYTES = 16 << 20
+#: Bytes of a result (it may carry predictions inline), and of any other message, at most.
+RESULT_BYTES = 16 << 20
+MESSAGE_BYTES = 256 << 10
+#: Bytes that one look takes from the pipe, at most.
+_READ_BYTES = 1 << 18
+#: How `multiprocessing.Connection` begins each message: its length, in network order.
+_LENGTH = struct.Struct("!i")
+
+Name = Annotated[str, MaxLen(200)]
+Sentence = Annotated[str, MaxLen(4000)]
+Count = Annotated[int, Field(ge=0, le=2**53)]
+Metrics = Annotated[dict[Name, float], MaxLen(256)]
 
 
 class WireError(Exception):
@@ -77,43 +93,43 @@ class Started:
 class Resumed:
     """From which epoch and step the attempt goes on; epoch metrics from there on are void."""
 
-    epoch: int
-    step: int
+    epoch: Count
+    step: Count
     #: Why newer checkpoints were passed over, one sentence each.
-    skipped: tuple[str, ...] = ()
+    skipped: Annotated[tuple[Sentence, ...], MaxLen(10_000)] = ()
 
 
 @dataclass(frozen=True)
 class Progress:
     """How far it is. Only the newest one counts. Also the sign of life that the stall limit watches."""
 
-    phase: str
-    epoch: int = 0
-    epochs: int = 0
-    step: int = 0
-    steps: int = 0
-    metrics: dict[str, float] = field(default_factory=dict)
+    phase: Name
+    epoch: Count = 0
+    epochs: Count = 0
+    step: Count = 0
+    steps: Count = 0
+    metrics: Metrics = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
 class Epoch:
     """One epoch is complete; `metrics` are Keras's logs, not finite values included."""
 
-    epoch: int
-    metrics: dict[str, float]
+    epoch: Annotated[int, Field(ge=0, lt=2**31)]
+    metrics: Metrics
 
 
 @dataclass(frozen=True)
 class Checkpointed:
     """A checkpoint's file is whole on the volume; a row will make it exist."""
 
-    name: str
+    name: Annotated[str, MaxLen(64)]
     #: Epochs and steps that are complete in it.
-    epoch: int
-    step: int
+    epoch: Annotated[int, Field(ge=0, lt=2**31)]
+    step: Count
     file: StoredFile
-    weights_sha256: str
-    monitor: str | None = None
+    weights_sha256: Annotated[str, MaxLen(64)]
+    monitor: Name | None = None
     value: float | None = None
     #: Whether a greater `value` is better.
     greater_is_better: bool = False
@@ -123,8 +139,8 @@ class Checkpointed:
 class Artifact:
     """Another file that the job leaves is whole on the volume."""
 
-    name: str
-    content_type: str
+    name: Name
+    content_type: Annotated[str, MaxLen(100)]
     file: StoredFile
 
 
@@ -133,28 +149,28 @@ class Finished:
     """The job is done; `value` is its result."""
 
     value: dict[str, Any]
-    weights_sha256: str | None = None
-    final_checkpoint: str | None = None
+    weights_sha256: Annotated[str, MaxLen(64)] | None = None
+    final_checkpoint: Annotated[str, MaxLen(64)] | None = None
 
 
 @dataclass(frozen=True)
 class Stopped:
     """The runner ended because it was asked to, in this mode; what was to be saved is saved."""
 
-    mode: str
+    mode: Name
 
 
 @dataclass(frozen=True)
 class Failed:
-    """The job failed in a way that the runner could tell; `code` is a `shared.states.Failure`."""
+    """The job failed in a way that the runner could tell."""
 
-    code: str
-    message: str
+    code: Failure
+    message: Sentence
 
 
 Message = Stop | Started | Resumed | Progress | Epoch | Checkpointed | Artifact | Finished | Stopped | Failed
-_TYPES: dict[str, type[Any]] = {
-    kind.__name__: kind
+_TYPES: dict[str, tuple[TypeAdapter[Message], frozenset[str]]] = {
+    kind.__name__: (TypeAdapter(kind), frozenset(one.name for one in fields(kind)))
     for kind in (Stop, Started, Resumed, Progress, Epoch, Checkpointed, Artifact, Finished, Stopped, Failed)
 }
 
@@ -165,18 +181,30 @@ def encode(message: Message) -> bytes:
 
 
 def decode(data: bytes) -> Message:
-    """Return the message in `data`; raise `WireError` when there is none."""
+    """Return the message in `data`, every field of its type and size; raise `WireError` when there is none."""
     try:
         name, values = json.loads(data)
-        kind = _TYPES[name]
-        if unknown := set(values) - {f.name for f in fields(kind)}:
-            raise WireError(f"unknown fields {sorted(unknown)} in {name}")
-        if "file" in values:
-            values["file"] = StoredFile(**values["file"])
-        message: Message = kind(**values)
+        kind, known = _TYPES[name]
+        if unknown := set(values) - known:
+            raise WireError(f"{name} has no field {str(min(unknown))[:100]!r}")
+        return kind.validate_python(_storable(values))
+    except ValidationError as error:
+        wrong = error.errors()[0]
+        place = ".".join(map(str, wrong["loc"]))[:100]
+        raise WireError(f"{name}.{place}: {wrong['msg'][:200]}") from error
     except (ValueError, TypeError, KeyError, RecursionError) as error:
         raise WireError(f"no message: {data[:80]!r}") from error
-    return message
+
+
+def _storable(value: Any) -> Any:
+    """Return a JSON value without what no database takes in a text: NUL, and halves of surrogate pairs."""
+    if isinstance(value, str):
+        return value.replace("\0", "").encode(errors="replace").decode()
+    if isinstance(value, dict):
+        return {_storable(key): _storable(one) for key, one in value.items()}
+    if isinstance(value, list):
+        return [_storable(one) for one in value]
+    return value
 
 
 def send(connection: Connection, message: Message) -> None:
@@ -185,9 +213,50 @@ def send(connection: Connection, message: Message) -> None:
 
 
 def receive(connection: Connection) -> Message:
-    """Wait for a message. Raise EOFError when the other side is gone, `WireError` when it is none."""
+    """Wait for a message of the supervisor. Raise EOFError when it is gone, `WireError` when it is none."""
     try:
         return decode(connection.recv_bytes(MESSAGE_BYTES))
     except OSError as error:
-        # `recv_bytes` reports a message over the cap as an OSError, and closes the pipe.
         raise EOFError(str(error)) from error
+
+
+class Inbox:
+    """What a runner has sent so far. Never waits: a runner that stops in mid-message keeps nobody."""
+
+    def __init__(self, connection: Connection) -> None:
+        """Read from `connection`, which nobody else reads."""
+        self._connection = connection
+        self._buffer = bytearray()
+
+    def read(self) -> list[tuple[Message, int]]:
+        """Take what is there, when the pipe is ready; return the messages that are complete, with their bytes.
+
+        Raise EOFError when the runner is gone and all is read, `WireError` for what is no message.
+        """
+        try:
+            data = os.read(self._connection.fileno(), _READ_BYTES)
+        except ConnectionResetError:
+            data = b""
+        if not data:
+            raise EOFError
+        self._buffer += data
+        found = []
+        while (body := self._next()) is not None:
+            found.append((decode(body), len(body)))
+        return found
+
+    def _next(self) -> bytes | None:
+        """Return the next complete message's bytes, or None."""
+        if len(self._buffer) < _LENGTH.size:
+            return None
+        (length,) = _LENGTH.unpack_from(self._buffer)
+        begun = bytes(self._buffer[_LENGTH.size : _LENGTH.size + 12])
+        most = RESULT_BYTES if b'["Finished",'.startswith(begun) else MESSAGE_BYTES
+        if not 0 <= length <= most:
+            raise WireError(f"a message of {length} bytes; {most} are allowed")
+        end = _LENGTH.size + length
+        if len(self._buffer) < end:
+            return None
+        body = bytes(self._buffer[_LENGTH.size : end])
+        del self._buffer[:end]
+        return body

@@ -80,6 +80,12 @@ def upgrade() -> None:
         ),
         sa.Column("spec", JSON, nullable=False, comment="the frozen job spec (docs/job-spec.md)"),
         sa.Column(
+            "spec_version",
+            sa.Integer(),
+            nullable=False,
+            comment="of the spec's contract; a worker claims what it knows",
+        ),
+        sa.Column(
             "source",
             JSON,
             nullable=True,

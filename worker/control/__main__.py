@@ -4,14 +4,12 @@ Two of them at once do no harm: each statement takes what the other has left.
 """
 
 import signal
-import sys
 import threading
 from collections.abc import Callable
 
 from setproctitle import setproctitle
 
-from shared import broker, db, log, migrate, settings
-from shared.errors import Misconfigured
+from shared import broker, db, log, preflight, settings
 from worker.control import bell, pruner
 from worker.control.reaper import Reaper
 
@@ -27,7 +25,7 @@ def main() -> None:
     log.configure(config, "control")
     setproctitle("fitq control")
     engine = db.connect(config.database_url, pool_size=4)
-    migrate.check(engine, config.database_url)
+    preflight.check(engine)
     rings = broker.Bell(broker.make_app(config))
     stopped = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -70,7 +68,4 @@ def _loop(
 
 
 if __name__ == "__main__":
-    try:
-        main()
-    except Misconfigured as problem:
-        sys.exit(f"fitq control: {problem.message}")
+    preflight.exit_with_reason("fitq control", main)

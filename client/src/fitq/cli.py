@@ -21,7 +21,7 @@ COMMANDS = {
     "submit": ("fitq.commands.submit:submit", "Queue the job in a JSON or YAML file."),
     "jobs": ("fitq.commands.lists:jobs", "List jobs, the newest first."),
     "show": ("fitq.commands.reading:show", "Show one job."),
-    "watch": ("fitq.commands.watch:watch", "Follow a job to its end."),
+    "watch": ("fitq.commands.watch:watch", "Follow jobs to their end."),
     "logs": ("fitq.commands.reading:logs", "Print what a job printed."),
     "metrics": ("fitq.commands.reading:metrics", "Print a job's metrics, epoch by epoch."),
     "history": ("fitq.commands.reading:history", "Print what Keras's History.history holds."),

@@ -1,14 +1,14 @@
 """Showing a watched job on stderr: bars on a terminal, plain lines anywhere else."""
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Protocol
 
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Column
 
-from fitq import terminal, text
+from fitq import ids, terminal, text
 from fitq.story import Line, Story
 
 
@@ -22,11 +22,15 @@ class Display(Protocol):
 class Lines:
     """One line for whatever happens."""
 
+    def __init__(self, *, labelled: bool = False) -> None:
+        """Begin each line with the job's label, when there are several."""
+        self._labelled = labelled
+
     def show(self, story: Story, lines: list[Line]) -> None:
         """Write the new lines; how the story stands is in them."""
-        del story
+        prefix = f"{label(story)}  " if self._labelled else ""
         for line in lines:
-            terminal.say(line.said)
+            terminal.say(prefix + line.said)
 
 
 class Bars:
@@ -63,16 +67,52 @@ class Bars:
         )
 
 
+class ManyBars:
+    """One bar for each of several jobs: its epochs, its steps while there are none, and the metrics beside it."""
+
+    def __init__(self, progress: Progress, stories: Sequence[Story]) -> None:
+        """Take the live display to draw on, and the jobs in the order of their bars."""
+        self._progress = progress
+        self._tasks = {story.id: progress.add_task(label(story), total=None, note="") for story in stories}
+
+    def show(self, story: Story, lines: list[Line]) -> None:
+        """Write what is worth a line above the bars, and move the job's own."""
+        for line in lines:
+            if line.bars:
+                self._progress.console.print(text.clean(f"{label(story)}  {line.said}"))
+        now, task = story.progress, self._tasks[story.id]
+        self._progress.update(
+            task,
+            total=story.total or now.get("steps") or None,
+            completed=story.done if story.total else now.get("step") or 0,
+            note=self._note(story),
+        )
+        if story.ended:
+            self._progress.stop_task(task)
+
+    @staticmethod
+    def _note(story: Story) -> str:
+        phase = "" if story.waits else text.line(story.progress.get("phase") or story.state)
+        latest = text.metrics(story.progress.get("metrics") or story.epochs.get(story.done - 1, {}))
+        return "  ".join(part for part in (story.ended, story.waits or latest or phase) if part)
+
+
+def label(story: Story) -> str:
+    """Return what tells one of several jobs from the others: the end of its id."""
+    return ids.short(story.id)
+
+
 def shows_bars() -> bool:
     """Whether stderr is a terminal that can redraw."""
     return sys.stderr.isatty() and not terminal.console(stderr=True).is_dumb_terminal
 
 
 @contextmanager
-def display() -> Iterator[Display]:
-    """Open the display that fits stderr."""
+def display(stories: Sequence[Story]) -> Iterator[Display]:
+    """Open the display that fits stderr and so many jobs."""
+    many = len(stories) > 1
     if not shows_bars():
-        yield Lines()
+        yield Lines(labelled=many)
         return
     columns = (
         TextColumn("{task.description}", markup=False, table_column=Column(no_wrap=True)),
@@ -84,4 +124,4 @@ def display() -> Iterator[Display]:
         ),
     )
     with Progress(*columns, console=terminal.console(stderr=True), expand=True, transient=True) as progress:
-        yield Bars(progress)
+        yield ManyBars(progress, stories) if many else Bars(progress)

@@ -1,5 +1,7 @@
 """The exit codes of the `fitq` command."""
 
+from collections.abc import Iterable
+
 from fitq import errors
 
 OK = 0
@@ -20,6 +22,9 @@ def code(error: errors.FitqError) -> int:
     return WAIT_TIMED_OUT if isinstance(error, errors.WaitTimeout) else ERROR
 
 
-def of_state(state: str) -> int:
-    """Return the exit code for a job that has ended."""
-    return {"failed": JOB_FAILED, "cancelled": JOB_CANCELLED}.get(state, OK)
+def of_states(states: Iterable[str]) -> int:
+    """Return the exit code for jobs that have ended: a failed one weighs more than a cancelled one."""
+    found = set(states)
+    if "failed" in found:
+        return JOB_FAILED
+    return JOB_CANCELLED if "cancelled" in found else OK

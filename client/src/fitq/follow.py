@@ -59,6 +59,10 @@ class _Feed:
             raise item
         return item
 
+    def wake(self) -> None:
+        """Make a waiting `take` return at once, as at the stream's end."""
+        self._items.put(None)
+
     def close(self) -> None:
         """End the thread."""
         self._closed.set()
@@ -102,11 +106,19 @@ class Following:
         self._job: dict[str, Any] = {}
         self._heard_at = time.monotonic()
         self._is_away = False
+        self._stopped = threading.Event()
+        self._feed: _Feed | None = None
+
+    def stop(self) -> None:
+        """End the iteration, which another thread may be waiting in."""
+        self._stopped.set()
+        if (feed := self._feed) is not None:
+            feed.wake()
 
     def __iter__(self) -> Iterator[Event]:
         """Yield the events, and at the very end the job as it ended."""
         yield from self._look()
-        while not self._ended:
+        while not self._over:
             try:
                 yield from self._streamed()
                 self._rest()
@@ -120,17 +132,23 @@ class Following:
     def _ended(self) -> bool:
         return self._job.get("state") in TERMINAL
 
+    @property
+    def _over(self) -> bool:
+        return self._ended or self._stopped.is_set()
+
     def _streamed(self) -> Iterator[Event]:
         """Yield what a stream brings; look at the job when it brings nothing."""
-        feed = _Feed(self._connection, self._events, self._after)
+        feed = self._feed = _Feed(self._connection, self._events, self._after)
         try:
-            while not self._ended:
+            while not self._over:
                 try:
                     event = feed.take(self._patience(LOOK_S))
                 except queue.Empty:
                     self._check_deadline()
                     yield from self._look()
                     continue
+                if self._stopped.is_set():
+                    return
                 if event is None:
                     # The server ends a stream with its job, or because it stops itself.
                     yield from self._look()
@@ -152,7 +170,7 @@ class Following:
                 if not self._is_away:
                     yield Event("disconnected", {"message": str(error)})
                 self._is_away = True
-            if self._ended:
+            if self._over:
                 return
             self._rest()
 
@@ -192,8 +210,8 @@ class Following:
         return most_s if self._deadline is None else min(most_s, self._deadline - time.monotonic())
 
     def _rest(self) -> None:
-        if not self._ended:
-            time.sleep(max(0.0, self._patience(POLL_S)))
+        if not self._over:
+            self._stopped.wait(max(0.0, self._patience(POLL_S)))
             self._check_deadline()
 
     def _check_deadline(self) -> None:

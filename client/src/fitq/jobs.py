@@ -167,10 +167,14 @@ class Job:
 
         The last one is of type `job` and holds the job as it ended. Raise `WaitTimeout`.
         """
-        for event in Following(self._connection, self.id, after=after, timeout_s=timeout_s):
+        for event in self.following(after=after, timeout_s=timeout_s):
             if event.type == "job":
                 self.data = event.data
             yield event
+
+    def following(self, *, after: int = 0, timeout_s: float | None = None) -> Following:
+        """Return what yields the job's events, and can be stopped from another thread."""
+        return Following(self._connection, self.id, after=after, timeout_s=timeout_s)
 
     def wait(self, timeout_s: float | None = None) -> Self:
         """Wait for the job's end, however it ends. Raise `WaitTimeout`; the job goes on then."""

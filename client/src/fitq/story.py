@@ -55,6 +55,11 @@ class Story:
         """Why the job waits; empty when it does not."""
         return self._waits if self.state in {"", "queued"} else ""
 
+    @property
+    def ended(self) -> str:
+        """The state in which the job has ended; empty before that."""
+        return self.state if self.state in TERMINAL else ""
+
     def hear(self, event: Event) -> list[Line]:
         """Take in one event; return what is to be said about it."""
         tell = _TELLERS.get(event.type)

@@ -2,6 +2,9 @@
 
 import json
 import math
+import os
+import struct
+from multiprocessing import Pipe
 
 import pytest
 
@@ -51,8 +54,54 @@ def test_what_is_not_finite_survives():
         b'["Checkpointed", {"file": 3}]',
         b"[" * 100_000,
         b'["Epoch"',
+        b'["Epoch", {"epoch": -1, "metrics": {}}]',
+        b'["Epoch", {"epoch": 1e30, "metrics": {}}]',
+        b'["Epoch", {"epoch": 1, "metrics": [1]}]',
+        b'["Epoch", {"epoch": 1, "metrics": {"loss": "low"}}]',
+        b'["Epoch", {"epoch": 1, "metrics": {"loss": null}}]',
+        b'["Epoch", {"epoch": 1, "metrics": {"' + b"x" * 201 + b'": 1}}]',
+        b'["Failed", {"code": "nonsense", "message": "x"}]',
+        b'["Failed", {"code": ["a"], "message": "x"}]',
+        b'["Artifact", {"name": "a", "content_type": "b", "file": null}]',
     ],
 )
 def test_what_is_no_message_is_refused(data):
     with pytest.raises(wire.WireError):
         wire.decode(data)
+
+
+def test_what_no_database_takes_is_taken_out():
+    message = wire.decode(b'["Failed", {"code": "bad_data", "message": "a\\u0000b\\ud800c"}]')
+
+    assert message.message == "ab?c"
+
+
+@pytest.fixture
+def pipe():
+    """A runner's end and an inbox at the other."""
+    theirs, ours = Pipe()
+    yield theirs, wire.Inbox(ours)
+    theirs.close()
+    ours.close()
+
+
+def test_an_inbox_gives_what_is_complete_and_waits_for_nothing(pipe):
+    theirs, inbox = pipe
+    whole = wire.encode(MESSAGES[4])
+    framed = struct.pack("!i", len(whole)) + whole
+    os.write(theirs.fileno(), framed + framed[:7])
+    assert [message for message, _ in inbox.read()] == [MESSAGES[4]]
+
+    os.write(theirs.fileno(), framed[7:])
+    assert [message for message, _ in inbox.read()] == [MESSAGES[4]]
+    theirs.close()
+    with pytest.raises(EOFError):
+        inbox.read()
+
+
+def test_a_message_that_says_it_is_too_long_is_refused_before_it_is_read(pipe):
+    theirs, inbox = pipe
+    for length in (wire.MESSAGE_BYTES + 1, -1):
+        os.write(theirs.fileno(), struct.pack("!i", length) + b'["Epoch", {}')
+        with pytest.raises(wire.WireError, match="bytes"):
+            inbox.read()

@@ -1,6 +1,6 @@
 """The arguments and options that several commands share."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -24,6 +24,17 @@ def output(command: F) -> F:
 def job_id(command: F) -> F:
     """Add the argument ID."""
     return click.argument("job_id", metavar="ID")(command)
+
+
+def job_ids(least: int) -> Callable[[F], F]:
+    """Add the arguments ID …, so many at least."""
+
+    def enough(_ctx: click.Context, _parameter: click.Parameter, values: tuple[str, ...]) -> tuple[str, ...]:
+        if len(values) < least:
+            raise click.BadParameter(f"needs {least} jobs at least.")
+        return values
+
+    return click.argument("job_ids", metavar="ID...", nargs=-1, required=True, callback=enough)
 
 
 def timeout(command: F) -> F:
@@ -65,6 +76,12 @@ def queue() -> Queue:
 def find(text: str) -> Job:
     """Return the job that an ID argument means."""
     return queue().find(text)
+
+
+def find_all(texts: Sequence[str]) -> list[Job]:
+    """Return the jobs that several ID arguments mean, each once."""
+    here = queue()
+    return list({job.id: job for job in map(here.find, texts)}.values())
 
 
 def tags(_ctx: click.Context, _parameter: click.Parameter, values: tuple[str, ...]) -> dict[str, str]:

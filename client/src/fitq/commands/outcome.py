@@ -1,9 +1,10 @@
 """What jobs came to, as tables."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from fitq import terminal, text
+from fitq import ids, terminal, text
+from fitq.story import Story
 
 #: Lines of a table, at most: of the epochs the last, of the predictions the first.
 ROWS = 20
@@ -20,6 +21,20 @@ def show_epochs(epochs: Mapping[int, Mapping[str, float | None]]) -> None:
         for epoch in last
     ]
     terminal.table(["EPOCH", *names], rows, right=names)
+
+
+def show_ends(jobs: Sequence[Mapping[str, Any]], stories: Sequence[Story]) -> None:
+    """Print a line for each job that was watched: how it ended, and the metrics of its last epoch."""
+    rows = [_end(job, story) for job, story in zip(jobs, stories, strict=True)]
+    terminal.table(["ID", "STATE", "EPOCHS", "TOOK", "METRICS", "NAME"], rows, right=["EPOCHS", "TOOK"])
+
+
+def _end(job: Mapping[str, Any], story: Story) -> list[str]:
+    ran = text.ran_s(job)
+    done = f"{story.done}/{max(story.total, story.done)}" if story.total else ""
+    shown = ids.short(job["id"]) if terminal.is_narrow() else job["id"]
+    last = text.metrics(story.epochs.get(story.done - 1, {}))
+    return [shown, job["state"], done, "" if ran is None else text.span(ran), last, job.get("name") or ""]
 
 
 def show_result(result: Mapping[str, Any]) -> None:

@@ -1,29 +1,35 @@
-"""`fitq watch`: a job followed to its end. Ctrl-C stops the watching, never the job."""
+"""`fitq watch`: jobs followed to their end. Ctrl-C stops the watching, never a job."""
 
+from collections.abc import Sequence
 from typing import Any, NoReturn
 
 import click
 
 from fitq import exits, terminal, text
 from fitq.commands import arguments
-from fitq.commands.outcome import show_epochs, show_result
-from fitq.display import display
+from fitq.commands.outcome import show_ends, show_epochs, show_result
+from fitq.display import display, label
 from fitq.errors import Conflict, NotFound
 from fitq.jobs import Job
-from fitq.story import Story
+from fitq.story import Line, Story
+from fitq.together import together
 
 
-@click.command(short_help="Follow a job to its end.")
-@arguments.job_id
+@click.command(short_help="Follow jobs to their end.")
+@arguments.job_ids(1)
 @arguments.timeout
 @arguments.output
-def watch(job_id: str, *, timeout: float | None, output: str) -> None:
-    """Follow the job ID to its end, and print what it came to.
+def watch(job_ids: tuple[str, ...], *, timeout: float | None, output: str) -> None:
+    """Follow the jobs ID to their end, and print what they came to.
 
-    Ctrl-C stops the watching; the job goes on. Exits with 0 when the job succeeded, 3 when it
-    failed, 4 when it was cancelled.
+    Ctrl-C stops the watching; the jobs go on. Exits with 0 when all succeeded, 3 when any
+    failed, 4 when any was cancelled and none failed.
     """
-    follow(arguments.find(job_id), output=output, timeout_s=timeout)
+    jobs = arguments.find_all(job_ids)
+    if len(jobs) == 1:
+        follow(jobs[0], output=output, timeout_s=timeout)
+    else:
+        follow_all(jobs, output=output, timeout_s=timeout)
 
 
 def follow(job: Job, *, output: str, timeout_s: float | None) -> None:
@@ -31,19 +37,44 @@ def follow(job: Job, *, output: str, timeout_s: float | None) -> None:
     story = Story(job.data)
     terminal.say(f"Job {job.id}")
     try:
-        with display() as shown:
+        with display([story]) as shown:
             for event in job.events(timeout_s=timeout_s):
                 shown.show(story, story.hear(event))
         _finish(job, story, output)
     except KeyboardInterrupt:
-        _detach(job)
-    click.get_current_context().exit(exits.of_state(job.state))
+        _detach([job])
+    click.get_current_context().exit(exits.of_states([job.state]))
 
 
-def _detach(job: Job) -> NoReturn:
-    terminal.say(
-        f"\nNo longer watching; the job goes on.\n  Come back:  fitq watch {job.id}\n  Cancel it:  fitq cancel {job.id}"
-    )
+def follow_all(jobs: Sequence[Job], *, output: str, timeout_s: float | None) -> None:
+    """Show the lives of jobs on stderr and a table of their ends on stdout; leave with the worst end's exit code."""
+    stories = {job.id: Story(job.data) for job in jobs}
+    for job in jobs:
+        terminal.say(f"Job {job.id}" + (f"  {job.name}" if job.name else ""))
+    try:
+        with display(list(stories.values())) as shown, together(jobs, timeout_s=timeout_s) as events:
+            for job, event in events:
+                story = stories[job.id]
+                ended = [Line(_ended(job))] if event.type == "job" and job.ended else []
+                shown.show(story, [*story.hear(event), *ended])
+        results = {job.id: _result(job) for job in jobs}
+    except KeyboardInterrupt:
+        _detach([job for job in jobs if not job.ended] or jobs)
+    if output == "json":
+        terminal.json([{**job.data, "result": results[job.id]} for job in jobs])
+    else:
+        show_ends([job.data for job in jobs], list(stories.values()))
+    for job in jobs:
+        _explain(job, label(stories[job.id]))
+    click.get_current_context().exit(exits.of_states([job.state for job in jobs]))
+
+
+def _detach(jobs: Sequence[Job]) -> NoReturn:
+    one = len(jobs) == 1
+    lines = ["", f"No longer watching; the {'job goes' if one else 'jobs go'} on."]
+    lines.append("  Come back:  fitq watch " + " ".join(job.id for job in jobs))
+    lines += [f"  Cancel {'it:  ' if one else 'one: '}fitq cancel {job.id}" for job in jobs[:1]]
+    terminal.say("\n".join(lines))
     raise click.exceptions.Exit(exits.INTERRUPTED)
 
 
@@ -56,12 +87,23 @@ def _finish(job: Job, story: Story, output: str) -> None:
             show_epochs(story.epochs)
         if result is not None:
             show_result(result)
+    terminal.say(f"Job {job.id} {_ended(job)}")
+    _explain(job)
+
+
+def _ended(job: Job) -> str:
     ran = text.ran_s(job.data)
-    terminal.say(f"Job {job.id} {job.state}" + (f" after {text.span(ran)}." if ran is not None else "."))
-    if job.state == "failed":
-        error = job.data.get("error") or {}
-        terminal.say(f"Error: {error.get('message', 'no reason was given')} ({error.get('code')})")
-        terminal.say(f"Its log: `fitq logs {job.id}`. Once more: `fitq retry {job.id}`.")
+    return job.state + (f" after {text.span(ran)}." if ran is not None else ".")
+
+
+def _explain(job: Job, named: str = "") -> None:
+    """Say why a job failed, and what may be done about it."""
+    if job.state != "failed":
+        return
+    error = job.data.get("error") or {}
+    prefix = f"{named}  " if named else ""
+    terminal.say(f"{prefix}Error: {error.get('message', 'no reason was given')} ({error.get('code')})")
+    terminal.say(f"{prefix}Its log: `fitq logs {job.id}`. Once more: `fitq retry {job.id}`.")
 
 
 def _result(job: Job) -> dict[str, Any] | None:
