@@ -24,6 +24,8 @@ def _migrate(connection: sa.Connection) -> None:
     with connection.begin():
         if connection.dialect.name == "postgresql":
             connection.execute(sa.text("SET LOCAL lock_timeout = '60s'"))
+            # An index on a large table takes its time.
+            connection.execute(sa.text("SET LOCAL statement_timeout = 0"))
             connection.execute(sa.select(sa.func.pg_advisory_xact_lock(ADVISORY_LOCK)))
         context.configure(
             connection=connection,

@@ -3,7 +3,7 @@
 from setproctitle import setproctitle
 
 from api import serve
-from shared import db, log, preflight, settings
+from shared import db, log, preflight, settings, store
 from shared.settings import Settings
 
 
@@ -13,6 +13,7 @@ def main() -> None:
     config = settings.load()
     log.configure(config, "api")
     _check_database(config)
+    store.prepare(config.volume_path)
     serve.serve(config)
 
 

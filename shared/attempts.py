@@ -8,7 +8,7 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy import Connection
 
-from shared.clock import now, seconds
+from shared.clock import earlier, now, seconds
 from shared.states import Failure
 from shared.tables import artifacts, jobs
 from shared.tables import attempts as _table
@@ -23,15 +23,26 @@ def begin(connection: Connection, job_id: str, attempt: int, *, worker: str, hos
 def close(
     connection: Connection, job_id: str, attempt: int, *, outcome: str, error: tuple[Failure, str] | None
 ) -> None:
-    """End the attempt's row, and add its running time to the job's."""
+    """End the attempt's row, and add its running time to the job's.
+
+    It ended when it says so, or when its lease did: while a machine is off, nothing runs.
+    """
     code, message = error or (None, None)
-    row = connection.execute(
+    lease = sa.select(jobs.c.lease_until).where(jobs.c.id == job_id).scalar_subquery()
+    ended = earlier(now(), sa.func.coalesce(lease, now()))
+    ran = connection.execute(
         sa.update(_table)
         .where(_table.c.job_id == job_id, _table.c.attempt == attempt)
-        .values(ended_at=now(), outcome=outcome, error_code=code, error_message=message)
-        .returning(seconds(sa.func.coalesce(_table.c.running_at, _table.c.started_at), now()))
-    ).scalar_one()
-    connection.execute(sa.update(jobs).where(jobs.c.id == job_id).values(run_s=jobs.c.run_s + max(row, 0.0)))
+        .values(ended_at=ended, outcome=outcome, error_code=code, error_message=message)
+        .returning(seconds(sa.func.coalesce(_table.c.running_at, _table.c.started_at), _table.c.ended_at))
+    ).scalar_one_or_none()
+    connection.execute(sa.update(jobs).where(jobs.c.id == job_id).values(run_s=jobs.c.run_s + max(ran or 0.0, 0.0)))
+
+
+def has_started(connection: Connection, job_id: str, attempt: int) -> bool:
+    """Whether the job's own code ran in this attempt."""
+    query = sa.select(_table.c.running_at).where(_table.c.job_id == job_id, _table.c.attempt == attempt)
+    return connection.execute(query).scalar_one_or_none() is not None
 
 
 def started(connection: Connection, job_id: str, attempt: int, numerics: dict[str, Any]) -> None:
@@ -49,9 +60,10 @@ def resumed(connection: Connection, job_id: str, attempt: int, epoch: int) -> No
     )
 
 
-def progressed(connection: Connection, job_id: str) -> None:
-    """Note that a new checkpoint is there: the faults in a row begin anew."""
-    connection.execute(sa.update(jobs).where(jobs.c.id == job_id).values(failures=0))
+def progressed(connection: Connection, job_id: str, step: int) -> None:
+    """Note a checkpoint: when the job was never so far before, the faults in a row begin anew."""
+    further = sa.and_(jobs.c.id == job_id, jobs.c.furthest_step < step)
+    connection.execute(sa.update(jobs).where(further).values(failures=0, furthest_step=step))
 
 
 def add_artifact(connection: Connection, job_id: str, attempt: int, **values: Any) -> None:

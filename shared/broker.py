@@ -15,7 +15,8 @@ from shared.settings import Settings
 
 #: The one task's name; the message's only argument is the lane.
 TAKE = "fitq.take"
-#: Seconds after which nobody needs an unread bell: the bell loop has rung again by then.
+#: Seconds after which nobody needs an unread bell, by RabbitMQ's clock (Redis keeps it): the bell loop has rung
+#: again by then. Never Celery's `expires`, which compares the clocks of two machines.
 BELL_EXPIRES_S = 60
 #: Rings that may wait for a slow broker; more are dropped, and the bell loop makes them good.
 _WAITING_RINGS = 1000
@@ -101,7 +102,9 @@ class Bell:
     def ring_now(self, lane: str) -> bool:
         """Ring on this thread; return whether the broker took it."""
         try:
-            self._app.send_task(TAKE, args=[lane], queue=lane, expires=BELL_EXPIRES_S, retry=False, ignore_result=True)
+            self._app.send_task(
+                TAKE, args=[lane], queue=lane, expiration=BELL_EXPIRES_S, retry=False, ignore_result=True
+            )
         except Exception as error:  # noqa: BLE001 - whatever a broker's client raises, the bell loop heals
             _log.warning("bell not rung; the bell loop will ring", lane=lane, error=str(error))
             return False

@@ -64,7 +64,7 @@ def find(connection: Connection, job_id: str, wanted: int | str) -> Saved | None
         final = sa.select(results.c.final_checkpoint).where(results.c.job_id == job_id)
         wanted = connection.execute(final).scalar_one_or_none() or ""
     if wanted == "last":
-        return next((one for one in saved if one.name != "final"), None)
+        return next((one for one in saved if one.name.startswith("epoch-")), None)
     if wanted == "best":
         return next((one for one in saved if one.is_best), None)
     name = f"epoch-{wanted}" if isinstance(wanted, int) else wanted
@@ -83,16 +83,18 @@ def record(
     finite = value if value is not None and math.isfinite(value) else None
     row = {**values, "job_id": job_id, "attempt": attempt, "value": finite, "is_best": False}
     before = connection.execute(
-        sa.select(_table.c.path).where(_table.c.job_id == job_id, _table.c.name == row["name"])
-    ).scalar_one_or_none()
+        sa.select(_table.c.path, _table.c.sha256).where(_table.c.job_id == job_id, _table.c.name == row["name"])
+    ).one_or_none()
+    pinned = _pinned(connection, job_id)
     insert = db.dialect_insert(connection, _table).values(**row, created_at=now())
     replaced = {c.name: insert.excluded[c.name] for c in _table.c if not c.primary_key}
     connection.execute(insert.on_conflict_do_update(index_elements=["job_id", "name"], set_=replaced))
-    stale = [before] if before and before != row["path"] else []
-    return stale + _retain(connection, job_id, greater=greater, keep=keep)
+    replaced_file = before is not None and before.path != row["path"] and before.sha256 not in pinned
+    stale = [before.path] if before is not None and replaced_file else []
+    return stale + _retain(connection, job_id, pinned, greater=greater, keep=keep)
 
 
-def _retain(connection: Connection, job_id: str, *, greater: bool, keep: Retention) -> list[str]:
+def _retain(connection: Connection, job_id: str, pinned: set[str], *, greater: bool, keep: Retention) -> list[str]:
     """Mark the best and delete the rows that retention does not keep; return their files' paths."""
     saved = listed(connection, job_id)
     ranked = sorted(
@@ -100,32 +102,34 @@ def _retain(connection: Connection, job_id: str, *, greater: bool, keep: Retenti
         # The earlier epoch wins a tie, as in Keras's callbacks.
         key=lambda one: (-(one.value or 0.0) if greater else (one.value or 0.0), one.epoch),
     )
-    best = {one.name for one in ranked[: keep.keep_best]}
-    last = {one.name for one in saved[: keep.keep_last]}
-    needed = best | last | _needed(connection, job_id) | {"final"}
+    epochs = [one for one in saved if one.name.startswith("epoch-")]
+    # The newest of any name is where the next attempt goes on.
+    stay = {*ranked[: keep.keep_best], *epochs[: keep.keep_last], *saved[:1]}
     connection.execute(
         sa.update(_table)
         .where(_table.c.job_id == job_id)
         .values(is_best=_table.c.name == (ranked[0].name if ranked else ""))
     )
-    gone = [one for one in saved if one.name not in needed]
+    gone = [one for one in saved if one not in stay and one.name != "final" and one.sha256 not in pinned]
     if gone:
         names = [one.name for one in gone]
         connection.execute(sa.delete(_table).where(_table.c.job_id == job_id, _table.c.name.in_(names)))
     return [one.path for one in gone]
 
 
-def _needed(connection: Connection, job_id: str) -> set[str]:
-    """Return the names of a job's checkpoints that a waiting or running job was pinned to."""
+def _pinned(connection: Connection, job_id: str) -> set[str]:
+    """Return the SHA-256 of those files of a job that a waiting or running job was pinned to."""
     query = (
-        sa.select(job_inputs.c.checkpoint)
+        sa.select(job_inputs.c.sha256)
         .join(jobs, jobs.c.id == job_inputs.c.job_id)
         .where(job_inputs.c.source_job_id == job_id, jobs.c.state.not_in(TERMINAL))
     )
-    return {name for name in connection.execute(query).scalars() if name}
+    return set(connection.execute(query).scalars())
 
 
 def delete_after(connection: Connection, job_id: str, step: int) -> list[str]:
     """Forget the checkpoints past `step`: an attempt computes them again. Return their files' paths."""
-    query = sa.delete(_table).where(_table.c.job_id == job_id, _table.c.step > step).returning(_table.c.path)
-    return list(connection.execute(query).scalars())
+    later = sa.and_(_table.c.job_id == job_id, _table.c.step > step)
+    gone = connection.execute(sa.delete(_table).where(later).returning(_table.c.path, _table.c.sha256)).all()
+    pinned = _pinned(connection, job_id) if gone else set()
+    return [row.path for row in gone if row.sha256 not in pinned]

@@ -91,6 +91,24 @@ def _between_postgresql(element: seconds_between, compiler: Any, **kw: Any) -> s
     return f"CAST(extract(epoch from ({second} - {first})) AS double precision)"
 
 
+class earlier(FunctionElement[datetime]):  # noqa: N801
+    """The earlier of two moments."""
+
+    type = UTCDateTime()
+    inherit_cache = True
+    name = "fitq_earlier"
+
+
+@compiles(earlier, "sqlite")
+def _earlier_sqlite(element: earlier, compiler: Any, **kw: Any) -> str:
+    return f"min({compiler.process(element.clauses, **kw)})"
+
+
+@compiles(earlier, "postgresql")
+def _earlier_postgresql(element: earlier, compiler: Any, **kw: Any) -> str:
+    return f"least({compiler.process(element.clauses, **kw)})"
+
+
 class unix_now(FunctionElement[float]):  # noqa: N801
     """The database's time as seconds since 1970, with decimals."""
 

@@ -16,7 +16,9 @@ from shared.errors import Misconfigured
 BUSY_S = 30
 CONNECT_S = 5
 #: A statement that takes longer has met a lock or a fault; its work is repeated.
-STATEMENT_MS = 60_000
+STATEMENT_MS = 20_000
+#: A transaction that says nothing for so long is a frozen process; its locks must not outlast a lease.
+IDLE_MS = 10_000
 
 _POSTGRESQL = {
     "connect_timeout": CONNECT_S,
@@ -24,7 +26,7 @@ _POSTGRESQL = {
     "keepalives_interval": 5,
     "keepalives_count": 3,
     "tcp_user_timeout": 20_000,
-    "options": f"-c statement_timeout={STATEMENT_MS} -c idle_in_transaction_session_timeout={STATEMENT_MS}",
+    "options": f"-c statement_timeout={STATEMENT_MS} -c idle_in_transaction_session_timeout={IDLE_MS}",
 }
 
 
@@ -32,7 +34,7 @@ def connect(url: str, *, pool_size: int = 10) -> Engine:
     """Return an engine. It connects lazily: a database that is away is an error of the first statement."""
     parsed = make_url(url)
     if parsed.get_backend_name() == "sqlite":
-        return _sqlite(url)
+        return _sqlite(url, pool_size)
     if parsed.get_backend_name() != "postgresql":
         raise Misconfigured(
             f"FITQ_DATABASE_URL: {parsed.get_backend_name()} is not supported; use sqlite or postgresql."
@@ -43,12 +45,14 @@ def connect(url: str, *, pool_size: int = 10) -> Engine:
     )
 
 
-def _sqlite(url: str) -> Engine:
+def _sqlite(url: str, pool_size: int) -> Engine:
     name = make_url(url).database
     if not name or name == ":memory:":
         raise Misconfigured("FITQ_DATABASE_URL: a SQLite database must be a file, since several processes share it.")
     Path(name).parent.mkdir(parents=True, exist_ok=True)
-    engine = sa.create_engine(url, connect_args={"timeout": BUSY_S, "check_same_thread": False})
+    engine = sa.create_engine(
+        url, pool_size=pool_size, max_overflow=pool_size, connect_args={"timeout": BUSY_S, "check_same_thread": False}
+    )
     event.listen(engine, "connect", _open_sqlite)
     event.listen(engine, "begin", _begin_sqlite)
     return engine
@@ -80,14 +84,25 @@ def read(engine: Engine) -> Iterator[Connection]:
         yield connection
 
 
-def is_away(error: Exception) -> bool:
-    """Whether the database (not the statement) failed, so that the same work may be tried again.
+#: SQLSTATEs after which the same work may succeed: lost or refused connections, a standby, deadlocks and
+#: locks, resources that are short for now, an operator's or a time-out's cancel.
+_AWAY_STATES = ("08", "25006", "25P03", "40001", "40P01", "53", "55P03", "57014", "57P")
+#: Likewise SQLite's primary result codes: BUSY, LOCKED, IOERR, FULL, CANTOPEN.
+_AWAY_CODES = frozenset({5, 6, 10, 13, 14})
 
-    True for lost connections, refused ones, time-outs, deadlocks, a locked SQLite file.
-    """
-    return isinstance(error, (sa.exc.OperationalError, sa.exc.InterfaceError, sa.exc.TimeoutError)) or (
-        isinstance(error, DBAPIError) and error.connection_invalidated
-    )
+
+def is_away(error: Exception) -> bool:
+    """Whether the database (not the statement) failed, so that the same work may be tried again."""
+    if isinstance(error, sa.exc.TimeoutError):
+        return True
+    if not isinstance(error, DBAPIError):
+        return False
+    if (code := getattr(error.orig, "sqlite_errorcode", None)) is not None:
+        return code & 0xFF in _AWAY_CODES
+    if (state := getattr(error.orig, "sqlstate", None)) is not None:
+        return str(state).startswith(_AWAY_STATES)
+    # Without a code, nobody answered.
+    return error.connection_invalidated or isinstance(error, (sa.exc.OperationalError, sa.exc.InterfaceError))
 
 
 def dialect_insert(connection: Connection, table: sa.Table) -> Any:

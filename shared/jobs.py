@@ -220,19 +220,25 @@ def _owned(job_id: str, attempt: int) -> sa.ColumnElement[bool]:
 
 
 def renew(connection: Connection, leases: Sequence[tuple[str, int]], *, lease_s: float) -> dict[tuple[str, int], Held]:
-    """Renew attempts' leases; those missing from the answer are lost."""
-    held = {}
-    # In one order everywhere, so that two renewals can never wait for each other.
-    for job_id, attempt in sorted(leases):
-        row = connection.execute(
-            sa.update(jobs)
-            .where(_owned(job_id, attempt))
-            .values(lease_until=after(lease_s))
-            .returning(jobs.c.cancel_mode)
-        ).one_or_none()
-        if row is not None:
-            held[job_id, attempt] = Held(job_id, attempt, CancelMode(row.cancel_mode) if row.cancel_mode else None)
-    return held
+    """Renew attempts' leases in one statement; those missing from the answer are lost.
+
+    A job whose row somebody else holds at this moment is passed over: it is neither renewed nor lost,
+    and keeps none of the others waiting.
+    """
+    if not leases:
+        return {}
+    ours = sa.or_(*(sa.and_(jobs.c.id == job_id, jobs.c.attempt == attempt) for job_id, attempt in leases))
+    ours = sa.and_(jobs.c.state == State.RUNNING, ours)
+    free = sa.select(jobs.c.id).where(ours).with_for_update(skip_locked=True)
+    columns = (jobs.c.id, jobs.c.attempt, jobs.c.cancel_mode)
+    renewed = connection.execute(
+        sa.update(jobs).where(jobs.c.id.in_(free), ours).values(lease_until=after(lease_s)).returning(*columns)
+    ).all()
+    held = {(row.id, row.attempt): row for row in renewed}
+    if len(held) < len(leases):
+        passed_over = connection.execute(sa.select(*columns).where(ours)).all()
+        held |= {(row.id, row.attempt): row for row in passed_over}
+    return {key: Held(*key, CancelMode(row.cancel_mode) if row.cancel_mode else None) for key, row in held.items()}
 
 
 def cancels(connection: Connection, *, worker: str) -> dict[tuple[str, int], CancelMode]:
@@ -456,7 +462,11 @@ def prune_checks(connection: Connection, *, older_than_s: float) -> list[str]:
 
 
 def expire(connection: Connection, *, most: int = 100) -> list[tuple[str, str]]:
-    """Take back the jobs whose lease has expired; return (job, lane) of those."""
+    """Take back the jobs whose lease has expired; return (job, lane) of those.
+
+    An attempt in which the job's own code never ran counts no fault: its claim's answer was lost, or
+    its worker died before it.
+    """
     query = (
         sa.select(jobs.c.id, jobs.c.attempt, jobs.c.lane, jobs.c.worker)
         .where(jobs.c.state == sa.literal_column("'running'"), jobs.c.lease_until < now())
@@ -467,6 +477,10 @@ def expire(connection: Connection, *, most: int = 100) -> list[tuple[str, str]]:
     taken = []
     for row in connection.execute(query).all():
         message = f"Worker {row.worker} stopped renewing its lease: the process or its machine is gone."
-        fail(connection, row.id, row.attempt, Failure.WORKER_LOST, message)
+        if attempts.has_started(connection, row.id, row.attempt):
+            fail(connection, row.id, row.attempt, Failure.WORKER_LOST, message)
+        else:
+            lost = (Failure.WORKER_LOST, message)
+            _requeue(connection, row.id, row.attempt, outcome="failed", error=lost, delay_s=0.0)
         taken.append((row.id, row.lane))
     return taken

@@ -40,7 +40,10 @@ def resolve(connection: Connection, spec: Spec) -> Source | None:
     """
     if not isinstance(spec.model, JobModel):
         return None
-    row = connection.execute(sa.select(jobs).where(jobs.c.id == spec.model.job)).one_or_none()
+    # Shared with other submits, but not with the source's own writes: what is found stays until this
+    # transaction has written down that it is needed.
+    query = sa.select(jobs).where(jobs.c.id == spec.model.job).with_for_update(read=True)
+    row = connection.execute(query).one_or_none()
     if row is None or row.kind != Kind.TRAIN:
         raise _wrong("/model/job", f"There is no train job {spec.model.job}.")
     if row.state != State.SUCCEEDED and spec.model.checkpoint == "final":

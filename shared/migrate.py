@@ -12,7 +12,7 @@ _TREE = Path(__file__).resolve().parent.parent
 def config(url: str) -> Config:
     """Return Alembic's configuration for a database."""
     settings = Config()
-    settings.set_main_option("script_location", str(_TREE / "alembic"))
+    settings.set_main_option("script_location", str(_TREE / "alembic").replace("%", "%%"))
     settings.attributes["url"] = url
     return settings
 

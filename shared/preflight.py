@@ -90,7 +90,7 @@ def file_system(path: Path, mounts: str) -> str:
 
 def _check_postgresql(connection: Connection) -> None:
     version = connection.dialect.server_version_info or (0,)
-    if version[0] < _POSTGRESQL:
+    if int(version[0]) < _POSTGRESQL:
         raise Misconfigured(f"PostgreSQL {version[0]} is too old; fitq needs {_POSTGRESQL} or newer.")
     if connection.execute(sa.text("SELECT pg_is_in_recovery()")).scalar_one():
         raise Misconfigured("The database is a replica, which cannot be written: set FITQ_DATABASE_URL to the primary.")

@@ -94,8 +94,7 @@ def _sqlite(url: str, statement: str, limit: int, timeout_s: float) -> Answer:
 
 def _close_doors(connection: sqlite3.Connection, deadline: float) -> None:
     """Leave a connection nothing but reading, and that until the deadline (of the monotonic clock)."""
-    for pragma in ("query_only=ON", "trusted_schema=OFF"):
-        connection.execute(f"PRAGMA {pragma}").close()
+    connection.execute("PRAGMA query_only=ON").close()
     connection.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, _VALUE_BYTES)
     connection.setlimit(sqlite3.SQLITE_LIMIT_ATTACHED, 0)
     connection.text_factory = lambda text: text.decode(errors="replace")

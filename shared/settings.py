@@ -4,6 +4,7 @@ import os
 from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Literal, Self
+from urllib.parse import quote
 
 from pydantic import Field, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
@@ -61,7 +62,7 @@ class Settings(BaseSettings):
         object.__setattr__(self, "home", self.home.expanduser().resolve())
         object.__setattr__(self, "volume", (self.volume or self.home / "volume").expanduser().resolve())
         if not self.database_url:
-            object.__setattr__(self, "database_url", f"sqlite:///{self.home / 'fitq.db'}")
+            object.__setattr__(self, "database_url", f"sqlite:///{quote(str(self.home / 'fitq.db'))}")
         if not self.broker_url:
             object.__setattr__(self, "broker_url", "memory://")
         return self

@@ -33,6 +33,16 @@ class StoredFile:
     sha256: str
 
 
+def prepare(volume: Path) -> None:
+    """Make an empty volume, where there is none yet."""
+    (volume / "data").mkdir(parents=True, exist_ok=True)
+
+
+def is_there(volume: Path) -> bool:
+    """Whether the volume is mounted: an empty mount point has no `data` folder."""
+    return (volume / "data").is_dir()
+
+
 def attempt_folder(job_id: str, attempt: int) -> str:
     """Return the folder of one attempt, below the volume."""
     return f"jobs/{job_id}/{attempt}"
@@ -89,11 +99,15 @@ def describe(volume: Path, path: str) -> StoredFile:
 
 
 def verify(volume: Path, file: StoredFile) -> Path:
-    """Return the path of a file that is what its row says; raise `CheckpointCorrupt` otherwise."""
+    """Return the path of a file that is what its row says; raise `CheckpointCorrupt` otherwise.
+
+    A file that cannot be read for another reason (a stale mount, an I/O error) is an OSError: it may
+    be whole, and another attempt may read it.
+    """
     try:
         found = describe(volume, file.path)
-    except OSError as error:
-        raise CheckpointCorrupt(f"{file.path} cannot be read: {error.strerror}.") from error
+    except FileNotFoundError as error:
+        raise CheckpointCorrupt(f"{file.path} is not there.") from error
     if found != file:
         raise CheckpointCorrupt(
             f"{file.path} is {found.bytes} bytes with SHA-256 {found.sha256[:12]}, not as recorded."
@@ -145,9 +159,14 @@ def _why(path: str, error: OSError) -> str:
     return f"'{path}' cannot be opened: {error.strerror}."
 
 
+def is_relative(path: str) -> bool:
+    """Whether a path stays below the folder that it starts from, whatever that is."""
+    parts = path.split("/")
+    return "\0" not in path and "\\" not in path and not any(part in {"", ".", ".."} for part in parts)
+
+
 def relative_parts(path: str) -> list[str]:
     """Split a user's path; raise `BadData` when it is absolute, empty or climbs out."""
-    parts = path.split("/")
-    if not path or "\0" in path or "\\" in path or path.startswith("/") or any(p in {"", ".", ".."} for p in parts):
+    if not is_relative(path):
         raise BadData(f"'{path[:200]}' must be a relative path below the volume's data folder, without '..'.")
-    return parts
+    return path.split("/")

@@ -59,6 +59,7 @@ jobs = Table(
     Column("memory_mb", Integer, nullable=False, comment="memory that the job asks for, MiB"),
     Column("retries", Integer, nullable=False, comment="machine faults in a row without a new checkpoint to live with"),
     Column("failures", Integer, nullable=False, default=0, comment="machine faults in a row so far"),
+    Column("furthest_step", BigInteger, nullable=False, default=0, comment="training steps of the furthest checkpoint"),
     Column("attempt", Integer, nullable=False, default=0, comment="the number of the last attempt: the fencing token"),
     Column(
         "reported",

@@ -20,7 +20,7 @@ from shared.views import VIEWS
 def show(answer: Answer, output: str) -> None:
     """Print the rows: as a table for people, as a list of JSON objects, or as CSV with a head."""
     columns = _distinct(answer.columns)
-    rows = [[_plain(value) for value in row] for row in answer.rows]
+    rows = [[plain(value) for value in row] for row in answer.rows]
     if output == "json":
         terminal.json([dict(zip(columns, row, strict=True)) for row in rows])
     elif output == "csv":
@@ -57,21 +57,22 @@ def _distinct(columns: Sequence[str]) -> list[str]:
     return found
 
 
-def _plain(value: Any) -> Any:
+def plain(value: Any) -> Any:
     """Return a value as JSON can say it, and the same from both databases: moments are UTC, as SQLite keeps them."""
     if isinstance(value, datetime):
         moment = value.astimezone(UTC) if value.tzinfo else value
         return moment.strftime("%Y-%m-%d %H:%M:%S.%f")
     if isinstance(value, Decimal):
-        value = float(value)
+        # PostgreSQL's sum of integers is a whole numeric.
+        value = int(value) if value.as_tuple().exponent == 0 else float(value)
     if isinstance(value, float):
         return value if math.isfinite(value) else None
     if isinstance(value, bytes):
         return value.hex()
     if isinstance(value, dict):
-        return {str(key): _plain(one) for key, one in value.items()}
+        return {str(key): plain(one) for key, one in value.items()}
     if isinstance(value, (list, tuple)):
-        return [_plain(one) for one in value]
+        return [plain(one) for one in value]
     return value if value is None or isinstance(value, (bool, int, str)) else str(value)
 
 

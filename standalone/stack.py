@@ -18,7 +18,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
-from shared import log, migrate, settings
+from shared import log, migrate, settings, store
 from shared.errors import Misconfigured
 from shared.settings import Settings
 from standalone import valkey
@@ -73,7 +73,7 @@ class Stack:
 
     def _start(self, say: Callable[[str], None]) -> None:
         config = self.config
-        config.volume_path.joinpath("data").mkdir(parents=True, exist_ok=True)
+        store.prepare(config.volume_path)
         migrate.upgrade(config.database_url)
         environment = self._environment()
         for name, patience_s in (("api", 5.0), ("control", 5.0), ("worker", config.drain_s + 5)):

@@ -4,6 +4,7 @@ import importlib.util
 import shutil
 import tempfile
 from pathlib import Path
+from urllib.parse import quote
 
 #: Bytes of a unix socket's path, at most (the kernel's limit is 108 with the closing zero).
 _SOCKET_BYTES = 100
@@ -52,4 +53,4 @@ def command(server: str, folder: Path, socket: Path) -> list[str]:
 
 def url(socket: Path) -> str:
     """Return the broker's URL."""
-    return f"redis+socket://{socket}"
+    return f"redis+socket://{quote(str(socket))}"

@@ -1,6 +1,7 @@
 """The worker process: the Celery application, its signals, and what lives beside it. Imports no Keras."""
 
 import os
+import signal
 import socket
 import threading
 import uuid
@@ -72,8 +73,11 @@ def _warm_up(host: Host, rings: broker.Bell) -> None:
 
 
 @signals.worker_ready.connect  # type: ignore[untyped-decorator] # Celery has no types
-def _name_the_process(**_: Any) -> None:
+def _settle(**_: Any) -> None:
+    """Take the name and the signals back that Celery took: whatever asks for an end gets an orderly one."""
     setproctitle(f"fitq worker {host.name}")
+    for number in (signal.SIGQUIT, signal.SIGHUP):
+        signal.signal(number, lambda *_: os.kill(os.getpid(), signal.SIGTERM))
 
 
 @signals.worker_shutting_down.connect  # type: ignore[untyped-decorator]

@@ -23,18 +23,23 @@ def die_with_parent() -> None:
         ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
+def _ignore_requests() -> None:
+    """Leave orderly ends to the worker: a service manager may signal every process at once."""
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT):
+        signal.signal(number, signal.SIG_IGN)
+
+
 def guard_forkserver() -> None:
-    """Leave the worker's session, ignore its Ctrl-C, die with it."""
+    """Leave the worker's session, ignore what asks the worker to end, die with it."""
     os.setsid()
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    _ignore_requests()
     die_with_parent()
 
 
 def guard_runner() -> None:
     """Lead a process group of one's own, die with the forkserver; called first of all in a runner."""
     os.setsid()
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    _ignore_requests()
     die_with_parent()
     if os.getppid() != FORKSERVER_PID:
         # It died between the fork and the request above.

@@ -2,6 +2,7 @@
 
 import multiprocessing
 import multiprocessing.forkserver
+import multiprocessing.process
 import os
 import signal
 from collections.abc import Callable
@@ -41,22 +42,29 @@ class Running:
 
     def kill(self) -> None:
         """Kill the runner and what it started; return when the runner is gone."""
-        if not self.gone:
-            try:
-                # It leads a group of its own, unless it is still on its first lines.
-                os.killpg(self.process.pid or 0, signal.SIGKILL) if self.process.pid else None
-            except (ProcessLookupError, PermissionError):
+        try:
+            # It leads a group of its own, in which its children outlive it.
+            os.killpg(self.process.pid or 0, signal.SIGKILL)
+        except (ProcessLookupError, PermissionError):
+            if not self.gone:
+                # It is still on its first lines, before it leads a group.
                 self.process.kill()
         self.process.join()
         self.connection.close()
 
-    def memory_mb(self) -> int:
-        """Return the runner's resident memory without what it shares through files, MiB; 0 when it is gone."""
+    def memory_mb(self, limit_mb: int) -> int:
+        """Return the memory that is the runner's own, MiB; 0 when it is gone.
+
+        Below `limit_mb` a quick estimate from above does, which counts pages that it shares with its
+        forkserver until one of them writes; above it, they are told apart.
+        """
         try:
-            info = psutil.Process(self.process.pid).memory_info()
+            process = psutil.Process(self.process.pid)
+            quick = process.memory_info()
+            estimate = max(0, quick.rss - getattr(quick, "shared", 0)) >> 20
+            return estimate if estimate <= limit_mb else int(process.memory_full_info().uss) >> 20
         except psutil.Error:
             return 0
-        return max(0, info.rss - getattr(info, "shared", 0)) >> 20
 
 
 def launch(target: Callable[[Connection, Assignment], None], assignment: Assignment) -> Running:
@@ -64,6 +72,9 @@ def launch(target: Callable[[Connection, Assignment], None], assignment: Assignm
     ours, theirs = _context.Pipe(duplex=True)
     process = _context.Process(target=target, args=(theirs, assignment), daemon=True)
     process.start()
+    # Other threads' starts poll every known child, and two who read one exit status get it once:
+    # this child is its supervisor's alone.
+    multiprocessing.process._children.discard(process)  # type: ignore[attr-defined]  # noqa: SLF001
     theirs.close()
     return Running(process, ours)
 

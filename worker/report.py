@@ -7,6 +7,7 @@ commit got no answer is written again under the same number, which the fence kno
 
 import queue
 import threading
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from types import TracebackType
@@ -21,13 +22,16 @@ from shared.states import Failure
 from worker.lease import Lease
 from worker.wire import Artifact, Checkpointed, Epoch, Finished, Progress, Resumed, Started
 
-#: Messages that may wait for the database; an epoch is one or two.
+#: Messages, and bytes of messages, that may wait for the database; an epoch is one or two of some hundred bytes.
 WAITING = 20_000
+WAITING_BYTES = 64 << 20
 #: Messages of one transaction, at most.
 BATCH = 500
 _FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.1, 2.0
 #: Seconds between two writes of mere progress.
 _PROGRESS_S = 0.5
+#: Seconds between two looks at whether a shutdown must end.
+_LOOK_S = 0.2
 
 _log = log.get(__name__)
 
@@ -70,7 +74,10 @@ class Reporter:
         self._lease = lease
         self._retention = retention
         self._volume = volume
-        self._queue: queue.Queue[_Said] = queue.Queue(WAITING)
+        self._queue: queue.SimpleQueue[tuple[_Said, int]] = queue.SimpleQueue()
+        #: Bytes that wait; a count alone would let large messages fill the worker's memory.
+        self._waiting_bytes = 0
+        self._counting = threading.Lock()
         self._progress: Progress | None = None
         self._written = 0
         self._ended = threading.Event()
@@ -92,25 +99,26 @@ class Reporter:
     @property
     def full(self) -> bool:
         """Whether the runner must wait."""
-        return self._queue.qsize() >= WAITING - 1
+        return self._queue.qsize() >= WAITING or self._waiting_bytes >= WAITING_BYTES
 
-    def put(self, message: _Said | Progress) -> None:
-        """Take a message; never blocks while `full` is false."""
+    def put(self, message: _Said | Progress, size: int = 0) -> None:
+        """Take a message of so many bytes; never blocks: the caller asks `full` before it reads one."""
         if isinstance(message, Progress):
             self._progress = message
-        else:
-            self._queue.put(message)
+            return
+        with self._counting:
+            self._waiting_bytes += size
+        self._queue.put((message, size))
 
-    def end(self, ending: Ending, *, within_s: float | None = None) -> bool:
+    def end(self, ending: Ending, *, give_up: Callable[[], bool] = lambda: False) -> bool:
         """Write how the attempt ended, after all before it; return whether it is written.
 
-        Waits out an outage of the database; `within_s` bounds that (a shutdown). False as well when the lease is lost.
+        Waits out an outage of the database until `give_up` says so (a shutdown that must end). False
+        as well when the lease is lost.
         """
-        try:
-            self._queue.put(ending, timeout=within_s)
-        except queue.Full:
-            return False
-        self._ended.wait(within_s)
+        self.put(ending)
+        while not self._ended.wait(_LOOK_S) and not give_up():
+            pass
         return self._ended.is_set() and not self._lease.lost
 
     def _run(self) -> None:
@@ -123,23 +131,33 @@ class Reporter:
                 "lease lost; another attempt owns the job", job_id=self._lease.job_id, attempt=self._lease.attempt
             )
         except Exception:  # noqa: BLE001 - nobody else would hear of it
-            # A statement that the database refuses is fitq's own fault; the reaper takes the job back.
-            self._lease.lost = True
             _log.exception("report failed", job_id=self._lease.job_id, attempt=self._lease.attempt)
+            self._end_as_internal()
+            self._lease.lost = True
         finally:
             self._ended.set()
 
+    def _end_as_internal(self) -> None:
+        """End the attempt although what it said could not be written: under the number of the failed batch."""
+        sentence = "What the job reported could not be stored; the worker's log says why."
+        try:
+            self._transact([FailedWith(Failure.INTERNAL, sentence)], None)
+        except Exception:  # noqa: BLE001 - the reaper takes the job back then
+            _log.exception("the end was not written either", job_id=self._lease.job_id)
+
     def _next(self) -> list[_Said]:
         """Wait a little for messages; return all that are there, up to a batch."""
+        batch: list[_Said] = []
+        size = 0
         try:
-            batch = [self._queue.get(timeout=_PROGRESS_S)]
+            while len(batch) < BATCH:
+                message, bytes_ = self._queue.get(timeout=0 if batch else _PROGRESS_S)
+                batch.append(message)
+                size += bytes_
         except queue.Empty:
-            return []
-        while len(batch) < BATCH:
-            try:
-                batch.append(self._queue.get_nowait())
-            except queue.Empty:
-                break
+            pass
+        with self._counting:
+            self._waiting_bytes -= size
         return batch
 
     def _write(self, batch: list[_Said]) -> None:
@@ -161,11 +179,18 @@ class Reporter:
                 self._abandoned.wait(pause)
                 pause = min(pause * 2, _LONGEST_PAUSE_S)
             else:
-                for path in stale:
-                    store.remove(self._volume, path)
+                self._remove(stale)
                 if batch and isinstance(batch[-1], Ending):
                     self._ended.set()
                 return
+
+    def _remove(self, paths: list[str]) -> None:
+        """Remove files that no row names; one that cannot be removed harms nobody."""
+        for path in paths:
+            try:
+                store.remove(self._volume, path)
+            except OSError as error:
+                _log.warning("file not removed", path=path, error=str(error))
 
     def _transact(self, batch: list[_Said], progress: Progress | None) -> list[str]:
         """Write a batch in one transaction; return the files that it made superfluous."""
@@ -237,7 +262,7 @@ class Reporter:
         stale = checkpoints.record(
             connection, job_id, attempt, row, greater=message.greater_is_better, keep=self._retention
         )
-        attempts.progressed(connection, job_id)
+        attempts.progressed(connection, job_id, message.step)
         said.append(
             ("checkpoint", {"name": message.name, "epoch": message.epoch, "step": message.step, "attempt": attempt})
         )

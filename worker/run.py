@@ -8,6 +8,7 @@ It runs in a thread of the worker and never imports Keras. One place decides how
 (`Watch.until_the_end`), one writes it (`Reporter.end`).
 """
 
+import math
 import signal
 import threading
 import time
@@ -19,8 +20,8 @@ import psutil
 import structlog
 from sqlalchemy import Engine
 
-from shared import checkpoints, db, jobs, log
-from shared.checkpoints import Retention
+from shared import checkpoints, db, jobs, log, store
+from shared.checkpoints import Retention, Saved
 from shared.jobs import Attempt
 from shared.settings import Settings
 from shared.states import CancelMode, Failure, Lane
@@ -30,7 +31,7 @@ from worker.launch import Running
 from worker.lease import Beat, Lease
 from worker.report import Cancelled, Ending, FailedWith, Released, Reporter, Succeeded
 from worker.slots import Slots
-from worker.wire import Assignment, Failed, Finished, Progress, Resumable, Started, Stop, Stopped
+from worker.wire import Artifact, Assignment, Checkpointed, Failed, Finished, Resumable, Started, Stop, Stopped
 
 #: Seconds between two looks at cancels, limits and the lease.
 _LOOK_S = 0.2
@@ -38,6 +39,10 @@ _LOOK_S = 0.2
 _SAMPLE_S = 0.5
 #: Seconds that a runner may take to leave after it has said how it ended.
 _FAREWELL_S = 5.0
+#: Seconds between two tries to read from a database that is away.
+_AWAY_S = 0.5
+#: The part of a shutdown's time that is kept for writing how the attempts ended.
+_KEPT_FOR_SQL = 0.2
 #: MiB that a machine keeps for itself.
 _RESERVE_MB = 256
 
@@ -56,6 +61,10 @@ class Host:
         self.slots = Slots(settings.slots)
         self.ready = threading.Event()
         self.draining = threading.Event()
+        #: When a shutdown must be over, by the monotonic clock; far away until one begins.
+        self.drain_by = math.inf
+        #: Held from the look at free memory until a job's share of it is promised.
+        self.claiming = threading.Lock()
         self.beat = Beat(engine, name, lease_s=settings.lease_s, beat_s=settings.beat_s, about=self.about)
 
     @property
@@ -79,6 +88,8 @@ class Host:
 
     def drain(self) -> None:
         """Begin an orderly shutdown: running attempts checkpoint and release their jobs."""
+        if not self.draining.is_set():
+            self.drain_by = time.monotonic() + self.settings.drain_s
         self.draining.set()
         self.beat.tell()
 
@@ -87,12 +98,25 @@ def take(host: Host, lane: Lane) -> int:
     """Run the best waiting jobs of a lane, one after another, until none is left; return how many.
 
     Does nothing without a free slot: a bell that comes twice, late, or to a busy worker is harmless.
+    The lanes that share the slot take turns, so that a long queue in one starves no other.
     """
     taken = 0
+    lanes = _sharing(host, lane)
     with host.slots.take(lane) as free:
-        while free and host.ready.is_set() and not host.draining.is_set() and _take_one(host, lane):
+        while free and host.ready.is_set() and not host.draining.is_set():
+            served = next((one for one in lanes if _take_one(host, one)), None)
+            if served is None:
+                break
             taken += 1
+            lanes.append(lanes.pop(lanes.index(served)))
     return taken
+
+
+def _sharing(host: Host, lane: Lane) -> list[Lane]:
+    """Return the lanes that this worker serves with the same slots, `lane` first."""
+    if lane == Lane.INTERACTIVE:
+        return [lane]
+    return [lane, *(one for one in host.settings.lanes if one not in {lane, Lane.INTERACTIVE})]
 
 
 def _take_one(host: Host, lane: Lane) -> bool:
@@ -100,7 +124,6 @@ def _take_one(host: Host, lane: Lane) -> bool:
     if attempt is None:
         return False
     with structlog.contextvars.bound_contextvars(job_id=attempt.job_id, attempt=attempt.number):
-        host.slots.promise(attempt.job_id, attempt.memory_mb)
         try:
             _supervise(host, attempt)
         finally:
@@ -109,10 +132,13 @@ def _take_one(host: Host, lane: Lane) -> bool:
 
 
 def _claim(host: Host, lane: Lane) -> Attempt | None:
-    """Claim; a database that is away is no news here, since the bell rings again."""
+    """Claim; a database or a volume that is away is no news here, since the bell rings again."""
+    if not store.is_there(host.settings.volume_path):
+        _log.warning("not claimed: the volume is not mounted", volume=str(host.settings.volume_path))
+        return None
     try:
-        with db.write(host.engine) as connection:
-            return jobs.claim(
+        with host.claiming, db.write(host.engine) as connection:
+            attempt = jobs.claim(
                 connection,
                 lane=lane,
                 worker=host.name,
@@ -120,6 +146,9 @@ def _claim(host: Host, lane: Lane) -> Attempt | None:
                 free_memory_mb=host.free_memory_mb,
                 lease_s=host.settings.lease_s,
             )
+            if attempt is not None:
+                host.slots.promise(attempt.job_id, attempt.memory_mb)
+            return attempt
     except Exception as error:
         if not db.is_away(error):
             raise
@@ -138,8 +167,7 @@ def _supervise(host: Host, attempt: Attempt) -> None:
             if ending is None:
                 _log.warning("attempt abandoned: the lease is lost")
                 return
-            within = host.settings.drain_s if host.draining.is_set() else None
-            written = reporter.end(ending, within_s=within)
+            written = reporter.end(ending, give_up=lambda: time.monotonic() > host.drain_by)
             _log.info("attempt ended", outcome=type(ending).__name__, written=written, **_details(ending))
 
 
@@ -149,20 +177,37 @@ def _details(ending: Ending) -> dict[str, str]:
 
 def _run(host: Host, attempt: Attempt, lease: Lease, reporter: Reporter) -> Ending | None:
     """Start a runner and watch it; it is gone when this returns. None: the lease is lost."""
+    saved = _saved(host, attempt, lease)
+    if saved is None:
+        return None if lease.lost else Released()
     try:
-        running = launch.launch(runner_entry.main, _assignment(host, attempt))
-    except Exception as error:  # noqa: BLE001 - no runner, no attempt: whatever stood in the way is the machine's
+        running = launch.launch(runner_entry.main, _assignment(host, attempt, saved))
+    except Exception:  # noqa: BLE001 - no runner, no attempt: whatever stood in the way is the machine's
         _log.exception("runner not started")
-        return FailedWith(Failure.INTERNAL, f"The runner could not be started: {error}.")
+        return FailedWith(Failure.INTERNAL, "The runner could not be started; the worker's log says why.")
     try:
         return Watch(host, attempt, lease, reporter, running).until_the_end()
+    except Exception:  # noqa: BLE001 - an attempt that nobody watches must not look as if it ran
+        _log.exception("supervisor failed")
+        return FailedWith(Failure.INTERNAL, "The supervisor failed; the worker's log says why.")
     finally:
         running.kill()
 
 
-def _assignment(host: Host, attempt: Attempt) -> Assignment:
-    with db.read(host.engine) as connection:
-        saved = checkpoints.listed(connection, attempt.job_id)
+def _saved(host: Host, attempt: Attempt, lease: Lease) -> list[Saved] | None:
+    """Return the job's checkpoints, waiting out an outage of the database; None when that takes too long."""
+    while not lease.lost and not host.draining.is_set():
+        try:
+            with db.read(host.engine) as connection:
+                return checkpoints.listed(connection, attempt.job_id)
+        except Exception as error:
+            if not db.is_away(error):
+                raise
+            host.draining.wait(_AWAY_S)
+    return None
+
+
+def _assignment(host: Host, attempt: Attempt, saved: list[Saved]) -> Assignment:
     settings = host.settings
     cores = psutil.cpu_count() or 1
     return Assignment(
@@ -172,7 +217,7 @@ def _assignment(host: Host, attempt: Attempt) -> Assignment:
         spec=attempt.spec,
         source=attempt.source,
         seed=attempt.seed,
-        checkpoints=tuple(Resumable(one.name, one.epoch, one.step, one.file) for one in saved if one.name != "final"),
+        checkpoints=tuple(Resumable(one.name, one.epoch, one.step, one.file) for one in saved),
         numerics=attempt.numerics,
         volume=str(settings.volume_path),
         threads=max(1, cores // settings.slots),
@@ -206,11 +251,12 @@ class Watch:
         self._lease = lease
         self._reporter = reporter
         self._running = running
+        self._inbox = wire.Inbox(running.connection)
+        self._started = False
         self._limits = _Limits.of(attempt)
         self._began = self._sign = time.monotonic()
         self._sampled = 0.0
-        self._asked: str | None = None
-        self._drain_by: float | None = None
+        self._asked: list[str] = []
 
     def until_the_end(self) -> Ending | None:
         """Return how the attempt ended; its process is gone then. None: the lease is lost."""
@@ -227,24 +273,29 @@ class Watch:
     def _hear(self) -> Ending | None:
         """Take what the runner says, waiting a little; return its end when that came."""
         running = self._running
-        sources: list[Any] = [running.process.sentinel]
-        if not self._reporter.full:
-            sources.append(running.connection)
-        ready = pipes.wait(sources, timeout=_LOOK_S)
+        if self._reporter.full:
+            # The database is behind: the runner waits, and its silence is not its own.
+            self._sign = time.monotonic()
+            time.sleep(_LOOK_S)
+            return None
+        ready = pipes.wait([running.connection, running.process.sentinel], timeout=_LOOK_S)
         if running.connection in ready:
             return self._read()
-        if running.process.sentinel in ready and not self._reporter.full:
-            # The pipe was empty a moment ago; what it still holds was said before the end.
-            return self._read() if running.connection.poll() else self._crashed()
-        return None
+        return self._crashed() if ready else None
 
     def _read(self) -> Ending | None:
         try:
-            message = wire.receive(self._running.connection)
+            messages = self._inbox.read()
         except EOFError:
             return self._crashed()
         except wire.WireError as error:
             return FailedWith(Failure.INTERNAL, f"The runner said what is no message: {error}.")
+        for message, size in messages:
+            if ending := self._take(message, size):
+                return ending
+        return None
+
+    def _take(self, message: wire.Message, size: int) -> Ending | None:
         self._sign = time.monotonic()
         match message:
             case Finished():
@@ -252,18 +303,30 @@ class Watch:
                 return Succeeded(message)
             case Stopped(mode):
                 self._wait_for_farewell()
-                return Released() if mode == "release" and self._lease.cancel is None else Cancelled()
+                return self._stopped(mode)
             case Failed(code, sentence):
-                return FailedWith(Failure(code), sentence)
+                return FailedWith(code, sentence)
             case Stop():
                 return FailedWith(Failure.INTERNAL, "The runner sent a supervisor's message.")
-            case Progress():
-                self._reporter.put(message)
-            case _:
-                if isinstance(message, Started):
-                    self._began = time.monotonic()
-                self._reporter.put(message)
+            case Checkpointed() | Artifact() if not self._owns(message.file.path):
+                return FailedWith(Failure.INTERNAL, "The runner named a file that is not its attempt's.")
+            case Started() if self._started:
+                return FailedWith(Failure.INTERNAL, "The runner said twice that it has started.")
+            case Started():
+                self._started = True
+                self._began = self._sign
+        self._reporter.put(message, size)
         return None
+
+    def _stopped(self, mode: str) -> Ending:
+        if mode not in self._asked:
+            return FailedWith(Failure.INTERNAL, "The runner stopped without being asked to.")
+        return Cancelled() if self._lease.cancel else Released()
+
+    def _owns(self, path: str) -> bool:
+        """Whether a path of the runner's lies in its attempt's folder: rows make files exist, and vanish."""
+        folder = store.attempt_folder(self._attempt.job_id, self._attempt.number) + "/"
+        return path.startswith(folder) and store.is_relative(path)
 
     def _wait_for_farewell(self) -> None:
         self._running.process.join(_FAREWELL_S)
@@ -271,6 +334,9 @@ class Watch:
     def _crashed(self) -> Ending:
         """Return what the exit status of a runner that is gone without a word says."""
         self._running.process.join(_FAREWELL_S)
+        if self._host.draining.is_set():
+            # Whoever ends the worker may have ended all of its processes at once.
+            return Cancelled() if self._lease.cancel else Released()
         status = self._running.process.exitcode
         if status is not None and status < 0:
             what = f"was killed by signal {-status} ({_signal_name(-status)})"
@@ -287,24 +353,21 @@ class Watch:
     def _wishes(self) -> Ending | None:
         if self._lease.cancel == CancelMode.NOW:
             return Cancelled()
-        if self._lease.cancel == CancelMode.AFTER_EPOCH:
-            self._ask("after_epoch")
         if not self._host.draining.is_set():
+            if self._lease.cancel == CancelMode.AFTER_EPOCH:
+                self._ask("after_epoch")
             return None
         # A shutdown does not wait for an epoch's end, even where a cancel would.
         self._ask("release")
-        now = time.monotonic()
-        if self._drain_by is None:
-            self._drain_by = now + self._host.settings.drain_s * 0.8
-        if now > self._drain_by:
+        if time.monotonic() > self._host.drain_by - _KEPT_FOR_SQL * self._host.settings.drain_s:
             return Cancelled() if self._lease.cancel else Released()
         return None
 
     def _ask(self, mode: str) -> None:
         """Ask the runner to stop, once for each mode."""
-        if self._asked == mode:
+        if mode in self._asked:
             return
-        self._asked = mode
+        self._asked.append(mode)
         try:
             wire.send(self._running.connection, Stop(mode))
         except OSError:
@@ -325,7 +388,7 @@ class Watch:
         if now - self._sampled < _SAMPLE_S:
             return None
         self._sampled = now
-        used = self._running.memory_mb()
+        used = self._running.memory_mb(self._limits.memory_mb)
         self._host.slots.promise(self._attempt.job_id, self._limits.memory_mb - used)
         if used <= self._limits.memory_mb:
             return None

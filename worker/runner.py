@@ -16,7 +16,7 @@ import tensorflow as tf
 from setproctitle import setproctitle
 
 from shared import store
-from shared.errors import FitqError
+from shared.errors import CheckpointCorrupt, FitqError
 from shared.states import Failure
 from worker import guard, wire
 from worker.training import kinds, preload
@@ -71,7 +71,6 @@ def main(connection: Connection, assignment: Assignment) -> None:
     """Run one attempt and say how it ended; then leave at once, without TensorFlow's slow farewell."""
     guard.guard_runner()
     setproctitle(f"fitq runner {assignment.job_id} #{assignment.attempt}")
-    _log_to(Path(assignment.volume) / store.log_path(assignment.job_id, assignment.attempt))
     report = PipeReport(connection)
     report.say(run(assignment, report))
     sys.stdout.flush()
@@ -93,6 +92,7 @@ def _log_to(path: Path) -> None:
 def run(assignment: Assignment, report: PipeReport) -> Finished | Stopped | Failed:
     """Do what the job asks; turn every error into a failure class and a sentence."""
     try:
+        _log_to(Path(assignment.volume) / store.log_path(assignment.job_id, assignment.attempt))
         for package in assignment.site_packages:
             importlib.import_module(package)
         action = kinds.ACTIONS[assignment.kind]
@@ -116,6 +116,9 @@ def run(assignment: Assignment, report: PipeReport) -> Finished | Stopped | Fail
 
 
 def _class_of(error: FitqError) -> Failure:
+    if isinstance(error, CheckpointCorrupt):
+        # The job's own are passed over; this is the source's, and no attempt will find it whole.
+        return Failure.BAD_DATA
     return Failure(error.code) if error.code in set(Failure) else Failure.INTERNAL
 
 

@@ -110,6 +110,9 @@ def upgrade() -> None:
             comment="machine faults in a row without a new checkpoint to live with",
         ),
         sa.Column("failures", sa.Integer(), nullable=False, comment="machine faults in a row so far"),
+        sa.Column(
+            "furthest_step", sa.BigInteger(), nullable=False, comment="training steps of the furthest checkpoint"
+        ),
         sa.Column("attempt", sa.Integer(), nullable=False, comment="the number of the last attempt: the fencing token"),
         sa.Column(
             "reported",

@@ -91,6 +91,20 @@ def test_a_stack_that_is_ended_in_order_releases_its_jobs_and_uses_no_attempt_up
         assert_same(stack, queue.job(job_id).wait(PATIENCE_S), undisturbed)
 
 
+def test_a_worker_whose_processes_are_all_asked_to_end_at_once_releases_its_jobs(new_stack, undisturbed):
+    stack = new_stack().start()
+    with stack.queue() as queue:
+        job = queue.submit(slow(retries=0))
+        until(lambda: len(epochs(stack, job.id)) >= 2, "two epochs")
+        for title in ("fitq forkserver", "fitq runner", "fitq worker"):
+            for process in stack.processes(title):
+                process.terminate()
+        job.wait(PATIENCE_S)
+
+        assert outcomes(stack, job.id) == [("released", None), ("succeeded", None)]
+        assert_same(stack, job, undisturbed)
+
+
 def test_a_stack_interrupted_while_it_starts_leaves_nothing_behind(new_stack):
     stack = new_stack()
     for wait_s in (0.3, 1.0, 2.5):

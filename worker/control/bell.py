@@ -2,7 +2,7 @@
 
 from sqlalchemy import Engine
 
-from shared import db, queues, workers
+from shared import db, log, queues, workers
 from shared.broker import Bell
 from shared.states import Lane
 from worker.run import Host
@@ -11,6 +11,8 @@ from worker.run import Host
 FORGOTTEN_S = 2.0
 #: Seconds between two rounds where the worker rings for itself.
 _HERE_S = 0.1
+
+_log = log.get(__name__)
 
 
 def free_slots(engine: Engine, *, lease_s: float) -> dict[str, int]:
@@ -44,6 +46,5 @@ def ring_here(host: Host, bell: Bell) -> None:
     while not host.draining.wait(_HERE_S):
         try:
             ring_for_waiting(host.engine, bell, lease_s=host.settings.lease_s, older_than_s=0.0)
-        except Exception as error:
-            if not db.is_away(error):
-                raise
+        except Exception as error:  # noqa: BLE001 - nobody else would ring here
+            _log.warning("not rung; trying again", error=str(error).split("\n", 1)[0])

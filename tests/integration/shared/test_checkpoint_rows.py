@@ -1,5 +1,8 @@
 """Which checkpoints stay, which is best, and what another job was pinned to."""
 
+import threading
+import time
+
 import pytest
 
 from shared import checkpoints, db, jobs, lineage, spec
@@ -23,7 +26,7 @@ def job(engine):
         return claimed.job_id
 
 
-def save(connection, job_id, epoch, value, *, keep, greater=False, attempt=1):
+def save(connection, job_id, epoch, value, *, keep, greater=False, attempt=1, **changes):
     row = {
         "name": f"epoch-{epoch}",
         "epoch": epoch + 1,
@@ -34,6 +37,7 @@ def save(connection, job_id, epoch, value, *, keep, greater=False, attempt=1):
         "weights_sha256": "0" * 64,
         "monitor": "loss",
         "value": value,
+        **changes,
     }
     return checkpoints.record(connection, job_id, attempt, row, greater=greater, keep=keep)
 
@@ -103,6 +107,65 @@ def test_a_job_is_pinned_to_the_checkpoint_that_it_was_submitted_with(engine, jo
 
         assert names(connection, job) == ["epoch-1", "epoch-0"], "a waiting job needs it"
     assert (source.checkpoint, source.scale, source.model) == ("epoch-0", 0.5, TINY["model"])
+
+
+def pin(engine, job, epoch):
+    """Submit a job that needs a checkpoint; return it as it was pinned."""
+    model = {"job": job, "checkpoint": epoch}
+    asks = spec.parse({"kind": "predict", "model": model, "data": {"input": {"x": [[1, 2]]}}})
+    with db.write(engine) as connection:
+        source = lineage.resolve(connection, asks)
+        jobs.submit(connection, asks)
+    return source
+
+
+def test_a_pinned_file_stays_when_its_row_is_replaced_or_void(engine, job):
+    with db.write(engine) as connection:
+        save(connection, job, 0, 1.0, keep=Retention())
+        save(connection, job, 1, 1.0, keep=Retention())
+    for epoch in (0, 1):
+        pin(engine, job, epoch)
+
+    with db.write(engine) as connection:
+        row = {"sha256": "f" * 64}
+        assert save(connection, job, 0, 1.0, keep=Retention(), attempt=2, **row) == []
+        assert checkpoints.delete_after(connection, job, 10) == []
+
+
+def test_a_submit_and_a_retention_at_once_leave_the_pinned_checkpoint(engine, job):
+    if engine.dialect.name == "sqlite":
+        pytest.skip("SQLite has one writer at a time")
+    with db.write(engine) as connection:
+        save(connection, job, 0, 1.0, keep=Retention(keep_best=0, keep_last=1))
+    gone = []
+
+    def retain():
+        with db.write(engine) as connection:
+            jobs.fence(connection, job, 1, batch=1)
+            gone.extend(save(connection, job, 1, 0.5, keep=Retention(keep_best=0, keep_last=1)))
+
+    model = {"job": job, "checkpoint": 0}
+    asks = spec.parse({"kind": "predict", "model": model, "data": {"input": {"x": [[1, 2]]}}})
+    with db.write(engine) as connection:
+        lineage.resolve(connection, asks)
+        other = threading.Thread(target=retain)
+        other.start()
+        time.sleep(0.3)
+        jobs.submit(connection, asks)
+    other.join()
+
+    assert gone == []
+
+
+def test_the_final_checkpoint_takes_no_place_of_the_last_ones(engine, job):
+    keep = Retention(keep_best=0, keep_last=1)
+    with db.write(engine) as connection:
+        for epoch in range(3):
+            save(connection, job, epoch, 1.0, keep=keep)
+        save(connection, job, 2, None, keep=keep, name="final")
+
+        assert names(connection, job) == ["final", "epoch-2"]
+        assert checkpoints.find(connection, job, "last").name == "epoch-2"
 
 
 def test_an_unfinished_or_unknown_source_is_refused(engine, job):

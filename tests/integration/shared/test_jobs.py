@@ -8,8 +8,10 @@ import sqlalchemy as sa
 from sqlalchemy.exc import IntegrityError
 
 from shared import attempts, db, events, jobs, listing, metrics, queues, spec
+from shared.clock import after
 from shared.errors import Conflict, LeaseLost, NotFound
 from shared.states import CancelMode, Failure, Kind, Lane, State
+from shared.tables import attempts as tries_table
 from shared.tables import jobs as table
 
 TINY = {
@@ -149,13 +151,14 @@ def test_a_renewal_keeps_the_lease_and_tells_of_a_cancel(engine):
 def test_an_expired_lease_goes_back_and_its_attempt_may_write_no_more(engine):
     job_id = submit(engine)
     stale = claim(engine, lease_s=-1)
+    write(engine, stale, 1, lambda c: attempts.started(c, job_id, 1, {}))
 
     assert expire(engine) == [(job_id, "cpu")]
     assert expire(engine) == []
     fresh = claim(engine, worker="worker-2")
 
     assert fresh.number == 2
-    for batch in (1, 2):
+    for batch in (2, 3):
         with pytest.raises(LeaseLost):
             write(engine, stale, batch, lambda c: metrics.record(c, job_id, 1, 0, {"loss": 0.0}))
     with db.write(engine) as connection:
@@ -163,6 +166,51 @@ def test_an_expired_lease_goes_back_and_its_attempt_may_write_no_more(engine):
         assert metrics.history(connection, job_id) == {}
     tries = _tries(engine, job_id)
     assert [(one.outcome, one.error_code) for one in tries] == [("failed", "worker_lost"), (None, None)]
+
+
+def test_an_attempt_whose_code_never_ran_counts_no_fault(engine):
+    job_id = submit(engine, retries=0)
+    claim(engine, lease_s=-1)
+    expire(engine)
+
+    job = get(engine, job_id)
+    assert (job.state, job.failures) == (State.QUEUED, 0)
+
+
+def test_while_a_machine_is_off_no_running_time_is_counted(engine):
+    job_id = submit(engine)
+    attempt = claim(engine)
+    write(engine, attempt, 1, lambda c: attempts.started(c, job_id, 1, {}))
+    with db.write(engine) as connection:
+        hours_ago = connection.execute(sa.select(after(-36_000))).scalar_one()
+        later = connection.execute(sa.select(after(-35_990))).scalar_one()
+        connection.execute(sa.update(tries_table).values(started_at=hours_ago, running_at=hours_ago))
+        connection.execute(sa.update(table).values(lease_until=later))
+    expire(engine)
+
+    assert get(engine, job_id).run_s == pytest.approx(10, abs=0.1)
+
+
+def test_one_locked_job_keeps_no_other_lease_waiting(engine):
+    if engine.dialect.name == "sqlite":
+        pytest.skip("SQLite has one lock for all")
+    held = [(claim(engine).job_id, 1) for _ in range(3) if submit(engine)]
+    with db.write(engine) as frozen:
+        frozen.execute(sa.update(table).where(table.c.id == held[0][0]).values(name="frozen"))
+        with db.write(engine) as connection:
+            assert set(jobs.renew(connection, held, lease_s=60)) == set(held), "passed over, not lost"
+
+
+def test_one_job_that_cannot_be_taken_back_does_not_stop_the_reaper(engine):
+    broken, sound = submit(engine), submit(engine)
+    for _ in range(2):
+        claim(engine, lease_s=-1)
+    with db.write(engine) as connection:
+        connection.execute(sa.delete(tries_table).where(tries_table.c.job_id == broken))
+    expire(engine)
+
+    assert get(engine, sound).state == State.QUEUED
+    assert get(engine, broken).state == State.QUEUED
 
 
 def _tries(engine, job_id):
@@ -217,12 +265,16 @@ def test_a_machines_fault_is_retried_at_once_then_with_backoff_then_no_more(engi
 
 def test_a_new_checkpoint_begins_the_count_of_faults_anew(engine):
     job_id = submit(engine, retries=1)
-    for _ in range(4):
+    for step in range(1, 5):
         attempt = claim(engine)
-        write(engine, attempt, 1, lambda c: attempts.progressed(c, job_id))
+        write(engine, attempt, 1, lambda c, step=step: attempts.progressed(c, job_id, step))
         fail(engine, attempt, batch=2)
-
     assert get(engine, job_id).state == State.QUEUED
+
+    attempt = claim(engine)
+    write(engine, attempt, 1, lambda c: attempts.progressed(c, job_id, 4))
+    fail(engine, attempt, batch=2)
+    assert get(engine, job_id).state == State.FAILED, "a checkpoint that was there before is no progress"
 
 
 @pytest.mark.parametrize(

@@ -79,3 +79,19 @@ def test_what_is_no_regular_file_is_refused(volume):
         store.open_data(volume, "nowhere")
     with pytest.raises(BadData, match="regular file"):
         store.open_data(volume, "sub")
+
+
+def test_a_file_that_cannot_be_read_is_trouble_and_not_corrupt(tmp_path):
+    (tmp_path / "file").write_bytes(b"abc")
+    row = store.describe(tmp_path, "file")
+    (tmp_path / "file").unlink()
+    (tmp_path / "file").mkdir()
+
+    with pytest.raises(OSError, match="directory"):
+        store.verify(tmp_path, row)
+
+
+def test_an_empty_mount_point_is_no_volume(tmp_path):
+    assert not store.is_there(tmp_path)
+    store.prepare(tmp_path)
+    assert store.is_there(tmp_path)
