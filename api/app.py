@@ -7,7 +7,7 @@ from werkzeug.routing import BaseConverter
 
 from api import context, problems, requests
 from api.context import Context
-from api.routes import check, docs, events, files, fleet, health, jobs, metrics, results
+from api.routes import check, docs, events, files, fleet, health, jobs, logs, metrics, results
 from api.schemas import Problem
 from shared.settings import Settings
 
@@ -36,7 +36,7 @@ def bare() -> OpenAPI:
     app.url_map.converters["job"] = _JobId
     requests.install(app)
     problems.install(app)
-    for room in (jobs, check, events, metrics, files, results, fleet, health):
+    for room in (jobs, check, events, metrics, files, logs, results, fleet, health):
         app.register_api(room.blueprint)
     app.register_blueprint(docs.blueprint)
     return app

@@ -5,7 +5,16 @@ import binascii
 import re
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field, StringConstraints
+from pydantic import (
+    AfterValidator,
+    AwareDatetime,
+    BaseModel,
+    ConfigDict,
+    Field,
+    StringConstraints,
+    ValidationInfo,
+    field_validator,
+)
 from pydantic_core import PydanticCustomError
 
 from shared.parts import JobId, Name
@@ -116,3 +125,14 @@ class LogsQuery(_Parameters):
 
     attempt: int | None = Field(None, ge=1, le=_EPOCH_MOST, description="Default: the last attempt")
     tail: int | None = Field(None, ge=0, le=100_000, description="Only so many last lines")
+    offset: int = Field(0, ge=0, le=_SEQ_MOST, description="Bytes of the attempt's log that are known already")
+    follow: bool = Field(False, description="Go on as it grows, attempt after attempt, to the job's end")
+
+    @field_validator("offset")
+    @classmethod
+    def _says_of_what(cls, value: int, info: ValidationInfo) -> int:
+        if value and info.data.get("attempt") is None:
+            raise PydanticCustomError("offset", "counts the bytes of one attempt's log: name the attempt, too")
+        if value and info.data.get("tail") is not None:
+            raise PydanticCustomError("offset", "is one way to say where to begin, tail another: use one")
+        return value

@@ -1,7 +1,10 @@
 """What every request passes on its way in and out: its id, and no parameter that is not known."""
 
 import re
+import select
+import socket
 import uuid
+from collections.abc import Callable
 
 from flask import Flask, Response, current_app, g, request
 
@@ -20,6 +23,26 @@ def install(app: Flask) -> None:
 def current_id() -> str:
     """Return the id of this request."""
     return str(g.request_id)
+
+
+def hang_up() -> Callable[[], bool]:
+    """Return what tells whether this request's client has gone; False where the server does not show its socket.
+
+    Nothing but a write would tell otherwise, and a quiet text has nothing to write.
+    """
+    found = request.environ.get("gunicorn.socket") or request.environ.get("werkzeug.socket")
+    if not isinstance(found, socket.socket):
+        return lambda: False
+    return lambda: _is_closed(found)
+
+
+def _is_closed(one: socket.socket) -> bool:
+    try:
+        waiting = select.poll()
+        waiting.register(one, select.POLLIN)
+        return bool(waiting.poll(0)) and one.recv(1, socket.MSG_PEEK) == b""
+    except (OSError, ValueError):
+        return True
 
 
 def _take_id() -> None:

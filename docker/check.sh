@@ -253,7 +253,8 @@ await_state() { # await_state JOB STATE SECONDS
 tear_down() {
     local room
     for room in "${!outer[@]}"; do
-        kill -KILL "${outer[$room]}" 2>/dev/null || true
+        # The room's pid 1, with which its whole namespace goes: a change of user undoes unshare's --kill-child.
+        kill -KILL ${inner[$room]} "${outer[$room]}" 2>/dev/null || true
     done
     wait
     sql "$(named postgres)" "DROP DATABASE IF EXISTS $database WITH (FORCE)" >/dev/null || true
@@ -292,9 +293,9 @@ say "--- nothing starts on a database without a schema"
 start early-api api api
 ends early-api 2 'python -m shared.migrate'
 start early-control api control
-ends early-control '[12]' 'python -m shared.migrate'
+ends early-control 2 'python -m shared.migrate'
 start early-worker worker worker
-ends early-worker '[12]' 'python -m shared.migrate'
+ends early-worker 2 'python -m shared.migrate'
 
 say "--- migrate, twice: the second finds nothing to do"
 for one in migrate migrate-again; do

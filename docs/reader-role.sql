@@ -23,6 +23,8 @@ ALTER ROLE fitq_reader SET timezone = 'UTC';
 DO $$
 BEGIN
     EXECUTE format('GRANT CONNECT ON DATABASE %I TO fitq_reader', current_database());
+    -- Else everybody may fill the disk with temporary tables; fitq needs none.
+    EXECUTE format('REVOKE TEMPORARY ON DATABASE %I FROM PUBLIC', current_database());
 END
 $$;
 

@@ -1,8 +1,7 @@
-"""A job's files: checkpoints, artifacts, and the log."""
+"""A job's files: checkpoints and artifacts."""
 
 import base64
 import re
-from collections import deque
 from datetime import datetime
 from typing import Any
 
@@ -12,7 +11,7 @@ from flask_openapi.models.tag import Tag
 
 from api import answers, context, problems, schemas
 from api.context import Context
-from api.queries import ArtifactPath, CheckpointPath, JobPath, LogsQuery
+from api.queries import ArtifactPath, CheckpointPath, JobPath
 from shared import checkpoints, db, listing, store
 from shared.errors import CheckpointCorrupt, NotFound
 from shared.store import StoredFile
@@ -102,26 +101,3 @@ def _check(here: Context, file: StoredFile) -> None:
         raise CheckpointCorrupt(f"{file.path} cannot be read: {error.strerror}.") from error
     if size != file.bytes:
         raise CheckpointCorrupt(f"{file.path} has {size} bytes, not {file.bytes} as recorded.")
-
-
-@blueprint.get(
-    "/v1/jobs/<job:job_id>/logs",
-    responses={
-        200: {"description": "The log", "content": {"text/plain": {"schema": {"type": "string"}}}},
-        **problems.documented(400, 404, 416, 503),
-    },
-)
-def read_log(path: JobPath, query: LogsQuery) -> Response:
-    """Read what an attempt's runner printed; empty while it has printed nothing. Ranges are understood."""
-    here = context.current()
-    with db.read(here.engine) as connection:
-        job = listing.get(connection, path.job_id)
-    file = here.settings.volume_path / store.log_path(job.id, query.attempt or job.attempt)
-    try:
-        if query.tail is None:
-            return send_file(file, mimetype="text/plain", etag=False, max_age=0)
-        with file.open("rb") as lines:
-            text = b"".join(deque(lines, maxlen=query.tail))
-    except FileNotFoundError:
-        text = b""
-    return Response(text, mimetype="text/plain")

@@ -1,13 +1,23 @@
 """What a stack stands on: the embedded SQLite and Valkey, or PostgreSQL and a Redis of the test's own."""
 
+import getpass
 import os
 import shutil
 import socket
 import subprocess
+import tempfile
 import time
+from pathlib import Path
 
 import pytest
 import redis
+
+
+def free_port():
+    """Return a port on which nobody listens."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
 
 
 class Embedded:
@@ -32,9 +42,7 @@ class Redis:
                 pytest.fail("no redis-server on the PATH")
             pytest.skip("no redis-server on the PATH")
         self._program = found
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            self.port = probe.getsockname()[1]
+        self.port = free_port()
         self.url = f"redis://127.0.0.1:{self.port}/0"
         self.process = None
         self.start()
@@ -83,3 +91,44 @@ class Production:
     def close(self):
         for one in self.redis:
             one.kill()
+
+
+class Cluster:
+    """A PostgreSQL of the test's own, which can be stopped."""
+
+    def __init__(self):
+        found = sorted(Path("/usr/lib/postgresql").glob("*/bin/pg_ctl")) or [Path(shutil.which("pg_ctl") or "")]
+        if not found[-1].is_file():
+            assert not os.environ.get("CI"), "no pg_ctl"
+            pytest.skip("no pg_ctl")
+        self._bin = found[-1].parent
+        # PostgreSQL refuses to run as root, and its user must reach the folder.
+        self._as = ["runuser", "-u", "postgres", "--"] if os.getuid() == 0 else []
+        self._folder = Path(tempfile.mkdtemp(prefix="fitq-pg-"))
+        if self._as:
+            shutil.chown(self._folder, "postgres")
+        self.port = free_port()
+        user = "postgres" if self._as else getpass.getuser()
+        self.url = f"postgresql://{user}@127.0.0.1:{self.port}/postgres"
+        self._run("initdb", "-D", str(self._data), "-A", "trust", "-N")
+        self.start()
+
+    @property
+    def _data(self):
+        return self._folder / "data"
+
+    def _run(self, program, *arguments):
+        command = [*self._as, str(self._bin / program), *arguments]
+        subprocess.run(command, check=True, stdout=subprocess.DEVNULL, cwd="/")
+
+    def start(self):
+        options = f"-p {self.port} -c unix_socket_directories={self._folder} -c listen_addresses=127.0.0.1"
+        log = str(self._folder / "log")
+        self._run("pg_ctl", "-D", str(self._data), "-l", log, "-w", "-o", options, "start")
+
+    def stop(self):
+        self._run("pg_ctl", "-D", str(self._data), "-m", "immediate", "stop")
+
+    def close(self):
+        self.stop()
+        shutil.rmtree(self._folder, ignore_errors=True)

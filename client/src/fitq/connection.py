@@ -108,13 +108,14 @@ class Connection:
             raise errors.BadDownload
 
     @contextmanager
-    def stream(self, path: str, *, after: int) -> Iterator[Stream]:
-        """Open an event stream behind event number `after`."""
+    def stream(self, path: str, *, after: int | None = None, params: Params = None) -> Iterator[Stream]:
+        """Open an event stream, behind event number `after` if there is one."""
+        headers = {} if after is None else {"Last-Event-ID": str(after)}
         usual = self._client.timeout
         timeout = httpx2.Timeout(usual.write, connect=usual.connect, read=STREAM_SILENCE_S)
         with (
             self.translated(),
-            self._client.sse(path, headers={"Last-Event-ID": str(after)}, timeout=timeout) as source,
+            self._client.sse(path, params=_pairs(params), headers=headers, timeout=timeout) as source,
         ):
             self._check(source.response)
             yield Stream(self, source)
@@ -129,10 +130,9 @@ class Connection:
         body: Any = None,
         headers: Mapping[str, str] | None = None,
     ) -> httpx2.Response:
-        pairs = params.items() if isinstance(params, Mapping) else params or []
         for delay in (*RETRY_DELAYS_S, None):
             try:
-                response = self._client.request(method, path, params=list(pairs), json=body, headers=headers)
+                response = self._client.request(method, path, params=_pairs(params), json=body, headers=headers)
             except httpx2.RequestError as error:
                 if delay is None or not (repeatable or isinstance(error, _NEVER_SENT)):
                     raise self._no_server(error) from error
@@ -187,6 +187,10 @@ class Connection:
             fields=tuple(_fields(said.get("errors"))),
             request_id=said.get("request_id"),
         )
+
+
+def _pairs(params: Params) -> list[tuple[str, str]]:
+    return list(params.items() if isinstance(params, Mapping) else params or [])
 
 
 def _host(url: str) -> str:

@@ -11,6 +11,7 @@ from fitq import errors
 from fitq.connection import DEFAULT_URL, Connection, path
 from fitq.follow import TERMINAL, Event, Following
 from fitq.ids import candidates, is_whole
+from fitq.logtail import LogPart, LogTail
 
 #: Jobs that an ambiguous id lists.
 _LISTED = 5
@@ -223,6 +224,10 @@ class Job:
         """Return what an attempt printed (the newest one's, unless told): the last `tail` lines of it."""
         asked = {"tail": tail, "attempt": attempt}
         return self._connection.text(self._path("logs"), {k: str(v) for k, v in asked.items() if v is not None})
+
+    def follow_logs(self, *, tail: int | None = None, attempt: int | None = None) -> Iterator[LogPart]:
+        """Yield what attempts print, as they print it, from that attempt on (or the newest) to the job's end."""
+        yield from LogTail(self._connection, self.id, tail=tail, attempt=attempt)
 
     def result(self) -> dict[str, Any]:
         """Return what the job came to, its `value` and more; raise `Conflict` while there is none."""

@@ -41,6 +41,11 @@ def data(value: str) -> None:
     click.echo(text.clean(value), nl=not value.endswith("\n"))
 
 
+def piece(value: str) -> None:
+    """Write a part of a text as it is, but for what a terminal would obey."""
+    click.echo(text.clean(value), nl=False)
+
+
 def json(value: Any) -> None:
     """Write data as JSON."""
     click.echo(text.as_json(value))

@@ -102,10 +102,11 @@ def flat(value: Any, name: str = "") -> list[tuple[str, str]]:
     """Return nested objects as (dotted name, text) lines; long lists are only counted."""
     if isinstance(value, Mapping) and value:
         return [row for key, one in value.items() for row in flat(one, f"{name}.{key}" if name else str(key))]
-    return [(line(name), _leaf(value))]
+    return [(line(name), leaf(value))]
 
 
-def _leaf(value: Any) -> str:
+def leaf(value: Any) -> str:
+    """Write one value of a spec or a result in a line."""
     if isinstance(value, bool) or value is None:
         return {True: "yes", False: "no", None: "-"}[value]
     if isinstance(value, float):

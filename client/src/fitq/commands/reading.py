@@ -63,13 +63,30 @@ def _told(job: Job) -> list[tuple[str, object]]:
 
 @click.command(short_help="Print what a job printed.")
 @arguments.job_id
+@click.option("-f", "--follow", is_flag=True, help="Go on as the log grows, through all attempts, to the job's end.")
 @click.option("--tail", type=click.IntRange(0), metavar="N", help="Only the last N lines.")
 @click.option("--attempt", type=click.IntRange(1), metavar="N", help="The Nth attempt's. [default: the last one's]")
-def logs(job_id: str, *, tail: int | None, attempt: int | None) -> None:
-    """Print what the job ID printed while it ran."""
-    said = arguments.find(job_id).logs(tail=tail, attempt=attempt)
+def logs(job_id: str, *, follow: bool, tail: int | None, attempt: int | None) -> None:
+    """Print what the job ID printed while it ran, or with -f what it prints."""
+    job = arguments.find(job_id)
+    if follow:
+        _follow(job, tail, attempt)
+        return
+    said = job.logs(tail=tail, attempt=attempt)
     if said:
         terminal.data(said)
+
+
+def _follow(job: Job, tail: int | None, attempt: int | None) -> None:
+    shown = 0
+    for part in job.follow_logs(tail=tail, attempt=attempt):
+        if part.said:
+            terminal.say(part.said)
+        if part.text:
+            if shown not in {0, part.attempt}:
+                terminal.say(f"--- attempt {part.attempt} ---")
+            shown = part.attempt
+            terminal.piece(part.text)
 
 
 @click.command(short_help="Print a job's metrics, epoch by epoch.")
