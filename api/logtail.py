@@ -5,6 +5,7 @@ and the bytes of its log that are known with it; `attempt` and `offset` go on th
 or repeats, at any API process.
 """
 
+import codecs
 import os
 import time
 from collections.abc import Callable, Iterator
@@ -27,9 +28,6 @@ TAIL_BYTES = 1 << 22
 POLL_S = 0.25
 #: Seconds of silence after which an event stream gets a comment.
 PING_S = 15.0
-
-#: Bytes of a character in UTF-8, at most; the first byte of several, and the lowest of those that follow it.
-_UTF8_MOST, _UTF8_FIRST, _UTF8_CONTINUED = 4, 0xC0, 0x80
 
 _log = log.get(__name__)
 
@@ -109,14 +107,10 @@ def _last_lines(file: BinaryIO, count: int) -> int:
 
 def _whole(content: bytes) -> bytes:
     """Return a text without the character that is only begun at its end; one that stays so is sent next time."""
-    for back in range(1, min(_UTF8_MOST, len(content)) + 1):
-        byte = content[-back]
-        if byte >= _UTF8_FIRST:
-            length = 2 + (byte >= 0xE0) + (byte >= 0xF0)
-            return content if back >= length else content[:-back] or content
-        if byte < _UTF8_CONTINUED:
-            break
-    return content
+    decoder = codecs.getincrementaldecoder("utf-8")("replace")
+    decoder.decode(content)
+    begun, _ = decoder.getstate()
+    return content[: len(content) - len(begun)] or content
 
 
 class Form(Protocol):

@@ -12,7 +12,7 @@ from setproctitle import setproctitle
 
 from shared import broker, db, log, preflight, settings
 from shared.states import Lane
-from worker import launch, runner_entry
+from worker import guard, launch, runner_entry
 from worker.control import bell
 from worker.run import Host
 
@@ -33,6 +33,7 @@ def main() -> None:
     preflight.check(engine)
     broker.warn_of_eviction(app)
     settings.drop_secrets()
+    guard.hide_environment()
     # From the main thread, before any other thread is there: its life hangs on the thread that starts it.
     launch.start_forkserver()
     host = Host(config, engine, name, socket.gethostname())

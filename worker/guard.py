@@ -12,9 +12,16 @@ import signal
 import sys
 
 _PR_SET_PDEATHSIG = 1
+_PR_SET_DUMPABLE = 4
 
 #: The process that imported this module: in a runner, its forkserver.
 FORKSERVER_PID = os.getpid()
+
+
+def hide_environment() -> None:
+    """Close this process's environment and memory to others of its user: it was started with credentials."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_DUMPABLE, 0)
 
 
 def die_with_parent() -> None:

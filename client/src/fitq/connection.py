@@ -189,8 +189,8 @@ class Connection:
         )
 
 
-def _pairs(params: Params) -> list[tuple[str, str]]:
-    return list(params.items() if isinstance(params, Mapping) else params or [])
+def _pairs(params: Params) -> tuple[tuple[str, str], ...]:
+    return tuple(params.items() if isinstance(params, Mapping) else params or [])
 
 
 def _host(url: str) -> str:

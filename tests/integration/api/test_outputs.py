@@ -203,10 +203,17 @@ def test_logs_of_each_attempt(client: FlaskClient, submitted: str, worker: Any, 
     assert client.get(f"{url}?attempt=2").data == b"other\n"
     assert client.get(f"{url}?attempt=3").data == b""
     assert client.get(url, headers={"Range": "bytes=4-"}).data == b"two\n\xff three\n"
+    assert client.get(f"{url}?attempt=1&offset=4").data == b"two\n\xff three\n"
+    assert client.get(f"{url}?attempt=1&offset=99").data == b""
+    both = client.get(f"{url}?attempt=1&offset=4&tail=1")
+    assert (both.status_code, both.json["errors"][0]["parameter"]) == (400, "offset")
 
 
 @on_sqlite
-@pytest.mark.parametrize("query", ["attempt=0", "attempt=x", "tail=-1", "attempt=../1", "follow=1"])
+@pytest.mark.parametrize(
+    "query",
+    ["attempt=0", "attempt=x", "tail=-1", "attempt=../1", "follow=x", "offset=-1", "attempt=1&offset=x", "offset=1"],
+)
 def test_wrong_log_parameters(client: FlaskClient, submitted: str, query: str) -> None:
     assert client.get(f"/v1/jobs/{submitted}/logs?{query}").status_code == 400
 
