@@ -28,6 +28,8 @@ TAIL_BYTES = 1 << 22
 POLL_S = 0.25
 #: Seconds of silence after which an event stream gets a comment.
 PING_S = 15.0
+#: Milliseconds after which a browser comes back.
+RETRY_MS = 1000
 
 _log = log.get(__name__)
 
@@ -116,6 +118,8 @@ def _whole(content: bytes) -> bytes:
 class Form(Protocol):
     """How a followed log is written down."""
 
+    #: What is sent before all else; without anything, not even the headers would go out.
+    begin: bytes
     #: What is sent when there was nothing to send for long; empty when nothing can be.
     ping: bytes
 
@@ -129,6 +133,7 @@ class Form(Protocol):
 class Text:
     """The log as it was printed, with a line before each further attempt."""
 
+    begin = b""
     ping = b""
 
     def __init__(self) -> None:
@@ -152,6 +157,7 @@ class Text:
 class Events:
     """The log as server-sent events."""
 
+    begin = f"retry: {RETRY_MS}\n\n".encode()
     ping = b": ping\n\n"
 
     def piece(self, piece: Piece) -> bytes:
@@ -169,6 +175,7 @@ def frames(
     context: Context, tail: Tail, first: Piece | None, form: Form, *, gone: Callable[[], bool]
 ) -> Iterator[bytes]:
     """Yield a log as it grows, `first` before all else, until the job has ended or the client is gone."""
+    yield form.begin
     piece = first
     spoke = time.monotonic()
     while True:

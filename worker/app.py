@@ -14,7 +14,7 @@ from shared import broker, db, log, preflight, settings
 from shared.states import Lane
 from worker import guard, launch, runner_entry
 from worker.control import bell
-from worker.run import Host
+from worker.host import Host
 
 _log = log.get(__name__)
 

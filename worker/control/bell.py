@@ -5,7 +5,7 @@ from sqlalchemy import Engine
 from shared import db, log, queues, workers
 from shared.broker import Bell
 from shared.states import Lane
-from worker.run import Host
+from worker.host import Host
 
 #: A job that waits for longer has been forgotten by its bell.
 FORGOTTEN_S = 2.0

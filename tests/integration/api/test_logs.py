@@ -144,7 +144,7 @@ def test_a_character_is_not_cut_in_the_middle(
     attempt = worker.claim()
     write(submitted, 1, "x€".encode()[:-1])
     follower = Follower(address, submitted, **STREAM)
-    assert b'"text":"x"' in follower.until(b"\n\n")
+    assert b'"text":"x"' in follower.until(b"}\n\n")
     write(submitted, 1, "€".encode()[-1:])
     worker.succeed(attempt)
 
@@ -158,7 +158,7 @@ def test_silence_is_broken_by_pings(address: tuple[str, int], submitted: str, mo
 
     follower = Follower(address, submitted, **STREAM)
 
-    assert follower.until(b"\n\n") == b": ping\n\n"
+    assert follower.until(b"ping\n\n").endswith(b"\n\n: ping\n\n")
     follower.close()
 
 
@@ -185,7 +185,7 @@ def test_it_ends_with_the_process(app: Flask, address: tuple[str, int], submitte
     context.of(app).stopping.set()
 
     # No last event: the job has not ended.
-    assert [follower.answer.read() for follower in followers] == [b"", b""]
+    assert [follower.answer.read() for follower in followers] == [b"", b"retry: 1000\n\n"]
     for follower in followers:
         follower.close()
 
@@ -222,7 +222,7 @@ def test_a_reader_that_is_cut_off_again_and_again_gets_each_byte_once(
     text, offset = "", 0
     while True:
         follower = Follower(address, submitted, f"&attempt=1&offset={offset}", **STREAM)
-        frame = follower.until(b"\n\n")
+        frame = follower.until(b"}\n\n")
         follower.close()
         event = json.loads(frame.split(b"data: ")[1])
         if event["type"] == "end":

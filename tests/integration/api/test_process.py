@@ -1,12 +1,8 @@
 """`python -m api` as a process: it starts, serves, says what is wrong, and stops."""
 
-import http.client
 import json
-import os
 import signal
-import socket
 import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -15,55 +11,25 @@ import psutil
 import pytest
 
 from shared.spec import SPEC_BYTES
+from tests.integration.api.processes import await_ready, connect, free_port, start
 
 pytestmark = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
-
-ROOT = Path(__file__).resolve().parents[3]
-
-
-def start(database_url: str, volume: Path, port: int, **changes: str) -> subprocess.Popen[str]:
-    environ = os.environ | {
-        "FITQ_DATABASE_URL": database_url,
-        "FITQ_VOLUME": str(volume),
-        "FITQ_HOME": str(volume.parent / "home"),
-        "FITQ_BROKER_URL": "redis://127.0.0.1:1/0",
-        "FITQ_PORT": str(port),
-        **changes,
-    }
-    return subprocess.Popen([sys.executable, "-m", "api"], cwd=ROOT, env=environ, stderr=subprocess.PIPE, text=True)
-
-
-def free_port() -> int:
-    with socket.socket() as one:
-        one.bind(("127.0.0.1", 0))
-        return int(one.getsockname()[1])
 
 
 @pytest.fixture
 def server(database_url: str, volume: Path) -> Iterator[tuple[subprocess.Popen[str], int]]:
     port = free_port()
     process = start(database_url, volume, port)
-    assert process.stderr is not None
     try:
-        for line in process.stderr:
-            if "listening" in line:
-                break
-        # The first answer comes from the serving process.
-        one = connect(port)
-        one.request("GET", "/healthz")
-        assert one.getresponse().status == 200
-        one.close()
+        await_ready(process, port)
         yield process, port
     finally:
         children = psutil.Process(process.pid).children(recursive=True) if process.poll() is None else []
         process.kill()
         process.wait()
+        assert process.stderr is not None
         process.stderr.close()
         psutil.wait_procs(children, timeout=30)
-
-
-def connect(port: int) -> http.client.HTTPConnection:
-    return http.client.HTTPConnection("127.0.0.1", port, timeout=30)
 
 
 def limits_chunks(port: int, spec: dict[str, Any]) -> None:

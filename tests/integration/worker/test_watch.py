@@ -15,8 +15,8 @@ from tests.integration.worker import runners
 from worker import launch
 from worker.lease import Lease
 from worker.report import Cancelled, FailedWith, Released, Succeeded
-from worker.run import Watch
 from worker.slots import Slots
+from worker.watch import Watch
 from worker.wire import Assignment
 
 JOB = "job_00000000-0000-7000-8000-000000000001"

@@ -1,0 +1,62 @@
+"""What all attempts on one worker share: its settings, slots, memory, and the beat of its leases."""
+
+import math
+import threading
+import time
+from typing import Any
+
+import psutil
+from sqlalchemy import Engine
+
+from shared.settings import Settings
+from shared.version import VERSION
+from worker.lease import Beat
+from worker.slots import Slots
+
+#: MiB that a machine keeps for itself.
+_RESERVE_MB = 256
+
+
+class Host:
+    """What all attempts on one worker share."""
+
+    def __init__(self, settings: Settings, engine: Engine, name: str, hostname: str) -> None:
+        """Serve `settings.lanes` under the unique `name`; call `open` when runners can start."""
+        self.settings = settings
+        self.engine = engine
+        self.name = name
+        self.hostname = hostname
+        self.slots = Slots(settings.slots)
+        self.ready = threading.Event()
+        self.draining = threading.Event()
+        #: When a shutdown must be over, by the monotonic clock; far away until one begins.
+        self.drain_by = math.inf
+        #: Held from the look at free memory until a job's share of it is promised.
+        self.claiming = threading.Lock()
+        self.beat = Beat(engine, name, lease_s=settings.lease_s, beat_s=settings.beat_s, about=self.about)
+
+    @property
+    def free_memory_mb(self) -> int:
+        """Memory that no running job has been promised, MiB."""
+        available = int(psutil.virtual_memory().available) >> 20
+        return max(0, available - self.slots.promised_mb - _RESERVE_MB)
+
+    def about(self) -> dict[str, Any]:
+        """Return the worker's columns of the workers' table."""
+        state = "draining" if self.draining.is_set() else "ready" if self.ready.is_set() else "warming"
+        return {
+            "host": self.hostname,
+            "pid": psutil.Process().pid,
+            "lanes": list(self.settings.lanes),
+            "slots": self.settings.slots,
+            "state": state,
+            "free_memory_mb": self.free_memory_mb,
+            "version": VERSION,
+        }
+
+    def drain(self) -> None:
+        """Begin an orderly shutdown: running attempts checkpoint and release their jobs."""
+        if not self.draining.is_set():
+            self.drain_by = time.monotonic() + self.settings.drain_s
+        self.draining.set()
+        self.beat.tell()
