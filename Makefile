@@ -7,7 +7,7 @@ REV ?= $(shell printf '%04d' $$(( $$(ls alembic/versions/[0-9]*.py | wc -l) + 1 
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help demo up test check format openapi lock revision clean
+.PHONY: help demo up test check format documents lock revision clean
 
 help: ## Explain the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -31,8 +31,10 @@ format: $(VENV)/.dev ## Format the code and mend what ruff can
 	@$(BIN)/ruff format .
 	@$(BIN)/ruff check --fix .
 
-openapi: $(VENV)/.dev ## Write docs/openapi.json anew
+documents: $(VENV)/.dev ## Write what is generated in docs/ anew: openapi.json, er.md, the views of sql.md
 	@$(BIN)/python -m api.openapi > docs/openapi.json
+	@$(BIN)/python -m shared.diagram > docs/er.md
+	@$(BIN)/python -m shared.views
 
 lock: ## Write the lock files anew (needs uv on the PATH)
 	@requirements/lock.sh

@@ -100,11 +100,12 @@ class Filter:
 
 
 _COLUMNS = [jobs.c[name] for name in Job.__dataclass_fields__ if name != "tags"]
+#: What a list reads: specs may be large, and pages are asked for often.
+_LISTED = [column for column in _COLUMNS if column.name not in {"spec", "source", "numerics"}]
 _TRIES = [attempts.c[name] for name in Try.__dataclass_fields__]
 
 
-def _job(row: sa.Row[Any], tags: dict[str, str]) -> Job:
-    values = dict(row._mapping)
+def _job(values: Mapping[str, Any], tags: dict[str, str]) -> Job:
     return Job(**{**values, "kind": Kind(values["kind"]), "state": State(values["state"])}, tags=tags)
 
 
@@ -113,7 +114,7 @@ def get(connection: Connection, job_id: str) -> Job:
     row = connection.execute(sa.select(*_COLUMNS).where(jobs.c.id == job_id)).one_or_none()
     if row is None:
         raise NotFound(f"There is no job {job_id}.")
-    return _job(row, _tags(connection, [job_id]).get(job_id, {}))
+    return _job(row._mapping, _tags(connection, [job_id]).get(job_id, {}))
 
 
 def version(connection: Connection, job_id: str) -> int | None:
@@ -128,13 +129,20 @@ def require(connection: Connection, job_id: str) -> None:
 
 
 def page(connection: Connection, *, where: Filter, before: str | None = None, limit: int = 50) -> list[Job]:
-    """Return the newest jobs that match, those with ids below `before`: a keyset, not an offset."""
-    query = sa.select(*_COLUMNS).where(*_conditions(where)).order_by(jobs.c.id.desc()).limit(limit)
-    if before is not None:
-        query = query.where(jobs.c.id < before)
-    rows = connection.execute(query).all()
+    """Return the newest jobs that match, those with ids below `before`: a keyset, not an offset.
+
+    Without what may be large: `spec` is empty, `source` and `numerics` are None.
+    """
+    rows = connection.execute(page_query(where, before=before, limit=limit)).all()
     tags = _tags(connection, [row.id for row in rows])
-    return [_job(row, tags.get(row.id, {})) for row in rows]
+    left_out = {"spec": {}, "source": None, "numerics": None}
+    return [_job({**row._mapping, **left_out}, tags.get(row.id, {})) for row in rows]
+
+
+def page_query(where: Filter, *, before: str | None, limit: int) -> sa.Select[Any]:
+    """Return the statement behind `page`."""
+    query = sa.select(*_LISTED).where(*_conditions(where)).order_by(jobs.c.id.desc()).limit(limit)
+    return query if before is None else query.where(jobs.c.id < before)
 
 
 def _conditions(where: Filter) -> list[sa.ColumnElement[bool]]:

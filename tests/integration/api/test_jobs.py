@@ -52,14 +52,62 @@ def test_the_second_in_line_is_told_so(client: FlaskClient, spec: dict[str, Any]
     assert answer["waiting_reason"] == "1 job is before it in lane 'cpu'."
 
 
-def test_a_poller_gets_304_until_there_is_news(client: FlaskClient, submitted: str, worker: Any) -> None:
+def test_a_poller_sees_each_change_and_gets_304_between(client: FlaskClient, submitted: str, worker: Any) -> None:
     url = f"/v1/jobs/{submitted}"
-    for change in (lambda: None, worker.claim):
+    attempts: list[Any] = []
+    changes = [
+        lambda: attempts.append(worker.claim()),
+        lambda: worker.progress(attempts[-1], phase="fit", epoch=0, step=1),
+        lambda: worker.progress(attempts[-1], phase="fit", epoch=0, step=2),
+        lambda: worker.epoch(attempts[-1], 0, loss=0.5),
+        lambda: worker.checkpoint(attempts[-1], "epoch-0", b"weights"),
+        lambda: client.post(f"{url}/cancel"),
+        lambda: worker.cancelled(attempts[-1]),
+        lambda: client.post(f"{url}/retry"),
+        worker.ready,
+        lambda: attempts.append(worker.claim()),
+        lambda: worker.fail(attempts[-1], Failure.CRASHED, "It broke."),
+        lambda: attempts.append(worker.claim()),
+        lambda: worker.succeed(attempts[-1]),
+    ]
+    tags = [client.get(url).headers["ETag"]]
+
+    for change in changes:
+        for _ in range(2):
+            again = client.get(url, headers={"If-None-Match": tags[-1]})
+            assert (again.status_code, again.data, again.headers["ETag"]) == (304, b"", tags[-1])
         change()
-        tag = client.get(url).headers["ETag"]
-        again = client.get(url, headers={"If-None-Match": tag})
-        assert (again.status_code, again.data, again.headers["ETag"]) == (304, b"", tag)
-        assert client.get(url, headers={"If-None-Match": '"other"'}).status_code == 200
+        news = client.get(url, headers={"If-None-Match": tags[-1]})
+        assert (news.status_code, news.json["id"]) == (200, submitted)
+        tags.append(news.headers["ETag"])
+
+    assert client.get(url, headers={"If-None-Match": tags[-1]}).status_code == 304
+    assert len(set(tags)) == len(changes) + 1
+
+
+def test_a_poller_of_a_job_that_trains_sees_only_what_is_new(client: FlaskClient, submitted: str, worker: Any) -> None:
+    url = f"/v1/jobs/{submitted}"
+    attempt = worker.claim()
+
+    def train() -> None:
+        for epoch in range(20):
+            worker.epoch(attempt, epoch, loss=0.5)
+        worker.succeed(attempt)
+
+    thread = threading.Thread(target=train)
+    thread.start()
+    seen: list[tuple[int, str]] = []
+    tag = ""
+    while not seen or seen[-1][1] == "running":
+        answer = client.get(url, headers={"If-None-Match": tag})
+        if answer.status_code == 200:
+            assert answer.headers["ETag"] != tag
+            tag = answer.headers["ETag"]
+            seen.append(((answer.json["progress"] or {}).get("epoch", -1), answer.json["state"]))
+    thread.join()
+
+    assert seen[-1] == (19, "succeeded")
+    assert seen == sorted(seen, key=lambda one: one[0])
 
 
 def test_why_a_job_waits_is_news(client: FlaskClient, submitted: str, worker: Any) -> None:

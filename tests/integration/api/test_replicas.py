@@ -13,7 +13,8 @@ import sqlalchemy as sa
 
 import fitq
 from fitq import follow
-from shared import db, jobs, spec, store
+from shared import db, jobs, store
+from shared.spec import parse
 from tests.integration.api.processes import await_ready, connect, free_port, kill, start
 
 #: Epochs that are written before and after an API process is killed.
@@ -55,11 +56,7 @@ def new_replica(database_url: str, volume: Path) -> Iterator[Any]:
 @pytest.fixture
 def job_id(engine: sa.Engine, spec: dict[str, Any]) -> str:
     with db.write(engine) as connection:
-        return jobs.submit(connection, spec_parse(spec)).job_id
-
-
-def spec_parse(value: dict[str, Any]) -> spec.Spec:
-    return spec.parse(value)
+        return jobs.submit(connection, parse(spec)).job_id
 
 
 class Training(threading.Thread):
