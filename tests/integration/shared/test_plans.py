@@ -57,6 +57,7 @@ def fill(connection: sa.Connection) -> None:
         "name": "'name-' || n % 1000",
         "state": state,
         "spec": "'{}'",
+        "spec_version": "1",
         "seed": "0",
         "lane": "CASE n % 500 WHEN 0 THEN 'gpu' ELSE 'cpu' END",
         "priority": "0",
@@ -76,9 +77,14 @@ def fill(connection: sa.Connection) -> None:
         "queued_at": at,
         "finished_at": f"CASE {state} WHEN 'succeeded' THEN {at} END",
     }
+    spec = columns["spec"] = "'{}'::jsonb" if name == "postgresql" else "'{}'"
     insert = f"INSERT INTO jobs ({', '.join(columns)}) {numbers} SELECT {', '.join(columns.values())} FROM numbers"
-    run = connection.exec_driver_sql
-    run(insert.replace("'{}'", "'{}'::jsonb") if name == "postgresql" else insert)
+
+    def run(statement: str) -> None:
+        # psycopg takes a single % for a parameter's.
+        connection.exec_driver_sql(statement.replace("%", "%%") if name == "postgresql" else statement)
+
+    run(insert)
     run(f"INSERT INTO job_tags (job_id, key, value) {numbers} SELECT {made}, 'team', 'team-' || n % 500 FROM numbers")
     run(
         "INSERT INTO epoch_metrics (job_id, epoch, name, value, value_kind, attempt, recorded_at)"
@@ -87,7 +93,7 @@ def fill(connection: sa.Connection) -> None:
     )
     run(
         f"INSERT INTO job_events (job_id, seq, type, data, at) {numbers}"
-        f" SELECT {made}, 1, 'state', '{{}}', {at} FROM numbers WHERE n < {TRAINED * 4}"
+        f" SELECT {made}, 1, 'state', {spec}, {at} FROM numbers WHERE n < {TRAINED * 4}"
     )
     run("ANALYZE")
 
@@ -98,18 +104,19 @@ def full(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
     if request.param == "sqlite":
         copy = tmp_path_factory.mktemp("plans") / "fitq.db"
         copy.write_bytes(request.getfixturevalue("sqlite_template").read_bytes())
-        url, give_back = f"sqlite:///{copy}", lambda: None
+        url = f"sqlite:///{copy}"
     else:
         server = request.getfixturevalue("postgresql_server")
         name = server.borrow()
         # Not given back for the next test: `close` drops it, full as it is.
-        url, give_back = server.url(name), lambda: None
+        url = server.url(name)
     engine = db.connect(url)
-    with db.write(engine) as connection:
-        fill(connection)
-    yield engine
-    engine.dispose()
-    give_back()
+    try:
+        with db.write(engine) as connection:
+            fill(connection)
+        yield engine
+    finally:
+        engine.dispose()
 
 
 @contextmanager
