@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
-from shared import db, events, jobs, listing, metrics, queues
+from shared import db, events, jobs, listing, metrics, queues, tables
 from shared.listing import Filter
 from shared.states import Kind, State
 
@@ -78,6 +78,8 @@ def fill(connection: sa.Connection) -> None:
         "finished_at": f"CASE {state} WHEN 'succeeded' THEN {at} END",
     }
     spec = columns["spec"] = "'{}'::jsonb" if name == "postgresql" else "'{}'"
+    # What else must be there is a number.
+    columns |= {one.name: "0" for one in tables.jobs.c if not one.nullable and one.name not in columns}
     insert = f"INSERT INTO jobs ({', '.join(columns)}) {numbers} SELECT {', '.join(columns.values())} FROM numbers"
 
     def run(statement: str) -> None:
@@ -85,6 +87,8 @@ def fill(connection: sa.Connection) -> None:
         connection.exec_driver_sql(statement.replace("%", "%%") if name == "postgresql" else statement)
 
     run(insert)
+    # Without it PostgreSQL would look each row's job up in a table that it holds to be empty.
+    run("ANALYZE jobs")
     run(f"INSERT INTO job_tags (job_id, key, value) {numbers} SELECT {made}, 'team', 'team-' || n % 500 FROM numbers")
     run(
         "INSERT INTO epoch_metrics (job_id, epoch, name, value, value_kind, attempt, recorded_at)"
