@@ -10,7 +10,7 @@ from api import schemas
 from shared.listing import Job, Waiting
 from shared.states import CancelMode, Lane
 
-_LINKS = ("events", "metrics", "history", "logs", "checkpoints", "result")
+_LINKS = ("events", "attempts", "metrics", "history", "logs", "checkpoints", "artifacts", "result")
 
 
 def answer(model: BaseModel, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:

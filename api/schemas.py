@@ -134,6 +134,47 @@ class CheckpointPage(BaseModel):
     has_more: Literal[False] = False
 
 
+class Attempt(BaseModel, from_attributes=True):
+    """One try at running a job."""
+
+    attempt: int = Field(description="From 1")
+    worker: str
+    host: str
+    started_at: datetime = Field(description="Claimed")
+    running_at: datetime | None = Field(description="The job's own code began to run")
+    ended_at: datetime | None
+    outcome: str | None = Field(description="succeeded, failed, cancelled or released; null while it runs")
+    error: JobError | None
+    resumed_epoch: int | None = Field(description="The first epoch that it ran; null when it began afresh")
+
+
+class AttemptPage(BaseModel):
+    """A job's attempts, the first one first."""
+
+    object: Literal["list"] = "list"
+    data: list[Attempt]
+    has_more: Literal[False] = False
+
+
+class Artifact(BaseModel, from_attributes=True):
+    """A file that a job left, other than its checkpoints and its log."""
+
+    name: str
+    attempt: int = Field(description="The attempt that wrote it")
+    bytes: int
+    sha256: str
+    content_type: str
+    created_at: datetime
+
+
+class ArtifactPage(BaseModel):
+    """A job's artifacts, by name."""
+
+    object: Literal["list"] = "list"
+    data: list[Artifact]
+    has_more: Literal[False] = False
+
+
 class Event(BaseModel, from_attributes=True):
     """One thing that happened to a job: state, epoch, checkpoint or cancel_requested."""
 

@@ -87,6 +87,18 @@ class Try:
 
 
 @dataclass(frozen=True)
+class Artifact:
+    """A file that a job left, as its row stands."""
+
+    name: str
+    attempt: int
+    bytes: int
+    sha256: str
+    content_type: str
+    created_at: datetime
+
+
+@dataclass(frozen=True)
 class Filter:
     """What a list is narrowed to; empty means all."""
 
@@ -114,7 +126,7 @@ def get(connection: Connection, job_id: str) -> Job:
     row = connection.execute(sa.select(*_COLUMNS).where(jobs.c.id == job_id)).one_or_none()
     if row is None:
         raise NotFound(f"There is no job {job_id}.")
-    return _job(row._mapping, _tags(connection, [job_id]).get(job_id, {}))
+    return _job(dict(row._mapping), _tags(connection, [job_id]).get(job_id, {}))
 
 
 def version(connection: Connection, job_id: str) -> int | None:
@@ -135,7 +147,7 @@ def page(connection: Connection, *, where: Filter, before: str | None = None, li
     """
     rows = connection.execute(page_query(where, before=before, limit=limit)).all()
     tags = _tags(connection, [row.id for row in rows])
-    left_out = {"spec": {}, "source": None, "numerics": None}
+    left_out: dict[str, Any] = {"spec": {}, "source": None, "numerics": None}
     return [_job({**row._mapping, **left_out}, tags.get(row.id, {})) for row in rows]
 
 
@@ -216,6 +228,13 @@ def tries(connection: Connection, job_id: str) -> list[Try]:
     """Return a job's attempts, the first one first."""
     query = sa.select(*_TRIES).where(attempts.c.job_id == job_id).order_by(attempts.c.attempt)
     return [Try(**row._mapping) for row in connection.execute(query)]
+
+
+def artifacts_of(connection: Connection, job_id: str) -> list[Artifact]:
+    """Return the files that a job left, by name."""
+    columns = [artifacts.c[name] for name in Artifact.__dataclass_fields__]
+    query = sa.select(*columns).where(artifacts.c.job_id == job_id).order_by(artifacts.c.name)
+    return [Artifact(**row._mapping) for row in connection.execute(query)]
 
 
 def artifact(connection: Connection, job_id: str, name: str) -> tuple[StoredFile, str] | None:

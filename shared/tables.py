@@ -111,6 +111,8 @@ Index(
 Index("ix_jobs_state", jobs.c.state, jobs.c.id)
 Index("ix_jobs_kind", jobs.c.kind, jobs.c.id)
 Index("ix_jobs_name", jobs.c.name, jobs.c.id)
+Index("ix_jobs_lane", jobs.c.lane, jobs.c.id)
+Index("ix_jobs_created", jobs.c.created_at, jobs.c.id)
 Index("uq_jobs_idempotency_key", jobs.c.idempotency_key, unique=True)
 
 attempts = Table(

@@ -6,12 +6,14 @@ on PostgreSQL. A PostgreSQL that does not answer skips at home and fails in CI.
 
 import os
 import shutil
+import sys
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
+import structlog
 
 from shared import db, migrate, tables
 from shared.settings import Settings
@@ -20,6 +22,12 @@ from shared.settings import Settings
 POSTGRESQL = os.environ.get("FITQ_TEST_POSTGRESQL", "postgresql://postgres@127.0.0.1/")
 #: Nobody listens here: what works with this broker works without one.
 NO_BROKER = "redis://127.0.0.1:1/0"
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _logs_beside_the_tests() -> None:
+    """Keep what threads log away from the output that a later test looks at."""
+    structlog.configure(logger_factory=structlog.PrintLoggerFactory(sys.__stderr__))
 
 
 @pytest.fixture(scope="session")

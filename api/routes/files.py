@@ -57,6 +57,17 @@ def read_checkpoint(path: CheckpointPath) -> Response:
 
 
 @blueprint.get(
+    "/v1/jobs/<job:job_id>/artifacts", responses={200: schemas.ArtifactPage, **problems.documented(400, 404, 503)}
+)
+def list_artifacts(path: JobPath) -> Response:
+    """List the files that a job left, such as `predictions.npz`."""
+    with db.read(context.current().engine) as connection:
+        listing.require(connection, path.job_id)
+        left = listing.artifacts_of(connection, path.job_id)
+    return answers.answer(schemas.ArtifactPage(data=[schemas.Artifact.model_validate(one) for one in left]))
+
+
+@blueprint.get(
     "/v1/jobs/<job:job_id>/artifacts/<name>/content",
     responses={**_content(_OCTETS), 304: None, **problems.documented(400, 404, 416, 503)},
 )

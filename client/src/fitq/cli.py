@@ -33,7 +33,10 @@ COMMANDS = {
     "workers": ("fitq.commands.lists:workers", "List the workers."),
 }
 #: Commands that the server's distribution is known to bring.
-SERVER_COMMANDS = {"up": "Start a whole fitq server on this machine."}
+SERVER_COMMANDS = {
+    "up": "Start a whole fitq server on this machine.",
+    "sql": "Ask the history in SQL, read-only.",
+}
 
 
 class Failure(click.ClickException):

@@ -234,6 +234,16 @@ class Job:
         found: dict[str, Any] = self._connection.get(self._path("result"))
         return found
 
+    def attempts(self) -> list[dict[str, Any]]:
+        """Return the job's attempts, the first one first."""
+        found: list[dict[str, Any]] = self._connection.get(self._path("attempts"))["data"]
+        return found
+
+    def artifacts(self) -> list[dict[str, Any]]:
+        """Return the files that the job left, beside its checkpoints and its log."""
+        found: list[dict[str, Any]] = self._connection.get(self._path("artifacts"))["data"]
+        return found
+
     def checkpoints(self) -> list[dict[str, Any]]:
         """Return the job's checkpoints, the newest first."""
         found: list[dict[str, Any]] = self._connection.get(self._path("checkpoints"))["data"]

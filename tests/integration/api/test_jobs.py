@@ -118,7 +118,9 @@ def test_why_a_job_waits_is_news(client: FlaskClient, submitted: str, worker: An
     assert client.get(url, headers={"If-None-Match": before}).status_code == 200
 
 
-@pytest.mark.parametrize("path", ["", "/metrics", "/history", "/checkpoints", "/events", "/logs", "/result"])
+@pytest.mark.parametrize(
+    "path", ["", "/metrics", "/history", "/checkpoints", "/events", "/logs", "/result", "/attempts", "/artifacts"]
+)
 def test_no_such_job(client: FlaskClient, path: str) -> None:
     answer = client.get(NO_JOB + path)
 

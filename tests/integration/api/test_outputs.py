@@ -11,6 +11,7 @@ import pytest
 from flask.testing import FlaskClient
 
 from shared import store
+from shared.states import Failure
 
 #: For what does not depend on the database.
 on_sqlite = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
@@ -174,6 +175,35 @@ def test_an_artifact_is_downloaded(client: FlaskClient, submitted: str, worker: 
 
     assert (answer.data, answer.headers["ETag"]) == (b"predicted", f'"{stored.sha256}"')
     assert "attachment" in answer.headers["Content-Disposition"]
+
+
+def test_artifacts_are_listed(client: FlaskClient, submitted: str, worker: Any) -> None:
+    url = f"/v1/jobs/{submitted}/artifacts"
+    assert client.get(url).json == {"object": "list", "data": [], "has_more": False}
+    attempt = worker.claim()
+    stored = worker.artifact(attempt, "predictions.npz", b"predicted")
+    worker.artifact(attempt, "architecture.json", b"{}")
+
+    first, second = client.get(url).json["data"]
+
+    assert (first["name"], first["bytes"]) == ("architecture.json", 2)
+    assert (second["name"], second["sha256"], second["attempt"]) == ("predictions.npz", stored.sha256, 1)
+    assert second["created_at"].endswith("Z")
+
+
+def test_attempts_are_listed(client: FlaskClient, submitted: str, worker: Any) -> None:
+    url = f"/v1/jobs/{submitted}/attempts"
+    assert client.get(url).json["data"] == []
+    worker.fail(worker.claim(), Failure.CRASHED, "The runner was killed.")
+    worker.claim()
+
+    first, second = client.get(url).json["data"]
+
+    assert (first["attempt"], first["outcome"]) == (1, "failed")
+    assert first["error"] == {"code": "crashed", "message": "The runner was killed."}
+    assert first["ended_at"] >= first["started_at"]
+    assert (second["attempt"], second["outcome"], second["error"], second["ended_at"]) == (2, None, None, None)
+    assert (second["worker"], second["resumed_epoch"]) == ("w1", None)
 
 
 @on_sqlite

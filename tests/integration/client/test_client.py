@@ -194,3 +194,20 @@ def test_a_job_that_is_not_there(run, queue):
 def test_workers_and_queues(run, queue):
     assert "No worker is there" in run("workers").stderr
     assert {one["lane"] for one in queue.queues()} == {"cpu", "gpu", "interactive"}
+
+
+def test_logs_are_followed_through_the_attempts(run, worker, spec, queue):
+    job = queue.submit(spec)
+    worker.claim()
+    worker.log("one\ntwo\x1b[2J\n")
+    worker.fail(Failure.CRASHED, "The runner was killed.")
+    worker.claim()
+    worker.log("three")
+    worker.succeed()
+
+    done = run("logs", "-f", job.id, "--attempt", "1", "--tail", "1")
+
+    assert (done.exit_code, done.stdout) == (0, "two\nthree")
+    assert "--- attempt 2 ---" in done.stderr
+    assert [one["outcome"] for one in job.attempts()] == ["failed", "succeeded"]
+    assert job.artifacts() == []

@@ -54,7 +54,7 @@ def fill(connection: sa.Connection) -> None:
     columns = {
         "id": made,
         "kind": "CASE n % 50 WHEN 0 THEN 'evaluate' WHEN 1 THEN 'predict' ELSE 'train' END",
-        "name": "'name-' || n % 1000",
+        "name": "'name-' || (n % 1000)",
         "state": state,
         "spec": "'{}'",
         "spec_version": "1",
@@ -69,7 +69,7 @@ def fill(connection: sa.Connection) -> None:
         "reported": "0",
         "event_seq": "2",
         "version": "1",
-        "worker": "'w' || n % 4",
+        "worker": "'w' || (n % 4)",
         "lease_until": f"CASE {state} WHEN 'running' THEN {at} END",
         "available_at": at,
         "run_s": "1",
@@ -89,11 +89,11 @@ def fill(connection: sa.Connection) -> None:
     run(insert)
     # Without it PostgreSQL would look each row's job up in a table that it holds to be empty.
     run("ANALYZE jobs")
-    run(f"INSERT INTO job_tags (job_id, key, value) {numbers} SELECT {made}, 'team', 'team-' || n % 500 FROM numbers")
+    run(f"INSERT INTO job_tags (job_id, key, value) {numbers} SELECT {made}, 'team', 'team-' || (n % 500) FROM numbers")
     run(
         "INSERT INTO epoch_metrics (job_id, epoch, name, value, value_kind, attempt, recorded_at)"
-        f" {numbers} SELECT j, e, 'loss', 0.5, 'finite', 1, at FROM (SELECT {made} AS j, {at} AS at FROM numbers"
-        f" WHERE n < {TRAINED}) AS a CROSS JOIN (SELECT n AS e FROM numbers WHERE n < {EPOCHS}) AS b"
+        f" {numbers} SELECT {made}, e, 'loss', 0.5, 'finite', 1, {at}"
+        f" FROM (SELECT n / {EPOCHS} AS n, n % {EPOCHS} AS e FROM numbers WHERE n < {TRAINED * EPOCHS}) AS each_epoch"
     )
     run(
         f"INSERT INTO job_events (job_id, seq, type, data, at) {numbers}"
@@ -129,7 +129,8 @@ def recorded(engine: sa.Engine) -> Iterator[list[tuple[str, Any]]]:
     found: list[tuple[str, Any]] = []
 
     def note(_connection: Any, _cursor: Any, statement: str, parameters: Any, *_: Any) -> None:
-        found.append((statement, parameters))
+        if not statement.startswith("BEGIN"):
+            found.append((statement, parameters))
 
     sa.event.listen(engine, "before_cursor_execute", note)
     try:
@@ -183,10 +184,15 @@ LISTS = {
 }
 
 
+#: Lists for which SQLite, without a second bound, goes through the jobs in their order until the page is full.
+IN_ORDER = {"newest", "created-after", "created-before"}
+
+
 @pytest.mark.parametrize("name", LISTS)
 def test_a_page_of_a_list_reads_an_index(full: sa.Engine, name: str) -> None:
     for plan in plans(full, LISTS[name]):
         assert not _WHOLE.search(plan), plan
+        assert name in IN_ORDER or "SCAN jobs" not in plan, plan
 
 
 @pytest.mark.parametrize("name", ["newest", "cursor"])

@@ -25,6 +25,7 @@ class FakeApi:
         self.metrics = {}
         self.logs = {}
         self.files = {}
+        self.attempts = {}
         self.faults = []
         self.streams_refused = False
         self.requests = []
@@ -154,6 +155,8 @@ class FakeApi:
                 return 200, {"loss": [0.5, None]}
             case "GET", ["logs"]:
                 return 200, self.logs.get((job_id, query.get("attempt", [None])[0]), "")
+            case "GET", ["attempts"]:
+                return 200, self._list(self.attempts.get(job_id, []))
             case "GET", ["checkpoints"]:
                 return 200, self._list([{"name": "epoch-1", "epoch": 2, "step": 20, "bytes": 5, "is_best": True}])
             case "GET", ["checkpoints" | "artifacts", name, "content"] if name in self.files:

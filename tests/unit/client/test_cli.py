@@ -206,6 +206,20 @@ def test_show(run, server):
     assert json.loads(run("show", job_id, "-o", "json").stdout) == server.jobs[job_id]
 
 
+def test_show_tells_the_attempts(run, server):
+    job_id = server.add(state="running", attempt=2)
+    error = {"code": "crashed", "message": "It died."}
+    times = {"started_at": ENDED["started_at"], "ended_at": ENDED["finished_at"]}
+    first = {"attempt": 1, "worker": "w1", "outcome": "failed", "error": error, "resumed_epoch": None, **times}
+    second = {"attempt": 2, "worker": "w2", "outcome": None, "error": None, "resumed_epoch": 3, **times}
+    server.attempts[job_id] = [first, second | {"ended_at": None}]
+
+    shown = [" ".join(line.split()) for line in run("show", job_id).stdout.splitlines()]
+
+    assert "attempt 1 failed after 1m 5s on w1: It died. (crashed)" in shown
+    assert "attempt 2 runs on w2 from epoch 4" in shown
+
+
 def test_an_id_may_be_shortened(run, server):
     first, second = server.add(0xABC001), server.add(0xABC002, name="two")
     for said in (first, first[4:], first[-6:], "…" + first[-12:], first[-8:].upper()):

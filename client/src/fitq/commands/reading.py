@@ -39,7 +39,7 @@ def show(job_id: str, *, output: str) -> None:
     if output == "json":
         terminal.json(job.data)
         return
-    terminal.fields([*_known(job), *_told(job)])
+    terminal.fields([*_known(job), *_told(job), *_tries(job)])
 
 
 def _known(job: Job) -> list[tuple[str, object]]:
@@ -59,6 +59,23 @@ def _told(job: Job) -> list[tuple[str, object]]:
     if error:
         rows.append(("error", f"{error.get('message')} ({error.get('code')})"))
     return [row for row in rows if row[1]]
+
+
+def _tries(job: Job) -> list[tuple[str, object]]:
+    """Return a line for each attempt: how long it ran where, and how it ended."""
+    return [(f"attempt {one['attempt']}", _try(one)) for one in (job.attempts() if job.data.get("attempt") else [])]
+
+
+def _try(one: dict[str, Any]) -> str:
+    ran = text.ran_s({"started_at": one["started_at"], "finished_at": one["ended_at"]})
+    parts = [one.get("outcome") or "runs"]
+    if ran is not None:
+        parts.append(f"after {text.span(ran)}")
+    parts.append(f"on {one['worker']}")
+    if one.get("resumed_epoch") is not None:
+        parts.append(f"from epoch {one['resumed_epoch'] + 1}")
+    error = one.get("error")
+    return " ".join(parts) + (f": {error['message']} ({error['code']})" if error else "")
 
 
 @click.command(short_help="Print what a job printed.")
