@@ -5,6 +5,8 @@ import io
 import numpy as np
 import pytest
 
+from shared import broker
+from shared.settings import Settings
 from tests.e2e.stacks import PATIENCE_S, epochs, spec, until
 
 
@@ -27,6 +29,21 @@ def test_the_same_seed_gives_the_same_weights_and_history(queue, undisturbed):
 
     assert job.result()["weights_sha256"] == undisturbed["weights"]
     assert job.history() == undisturbed["history"]
+
+
+def test_bells_that_come_doubled_late_or_for_nothing_run_no_job_twice(stack, queue):
+    bell = broker.Bell(broker.make_app(Settings(broker_url=stack.broker_url)))
+    assert all(bell.ring_now("cpu") for _ in range(10)), "for nothing"
+    jobs = [queue.submit(spec(fit={"epochs": 1})) for _ in range(4)]
+    assert all(bell.ring_now(lane) for _ in range(20) for lane in ("cpu", "interactive", "gpu"))
+    for job in jobs:
+        job.wait(PATIENCE_S).raise_for_state()
+    assert all(bell.ring_now("cpu") for _ in range(10)), "late"
+
+    assert [job.data["attempt"] for job in jobs] == [1, 1, 1, 1]
+    ids = {f"id{n}": job.id for n, job in enumerate(jobs)}
+    counted = "SELECT count(*) FROM v_attempts WHERE job_id IN (:id0, :id1, :id2, :id3)"
+    assert stack.rows(counted, **ids) == [(4,)]
 
 
 def test_a_trained_model_is_evaluated_and_predicts(queue):
