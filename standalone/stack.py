@@ -86,7 +86,9 @@ class Stack:
             "url": self.url,
             "children": {c.name: c.process.pid for c in self.children if c.process},
         }
-        (config.home / "up.json").write_text(json.dumps(state))
+        # Whole or not there: others look for it to learn that the stack is up.
+        with store.writing(config.home, "up.json") as file:
+            file.write(json.dumps(state).encode())
         say(f"fitq is up at {self.url} (API documentation: {self.url}/docs)")
         say(f"Files, database and logs: {config.home}")
         say("Ctrl-C ends it; running jobs checkpoint first.")

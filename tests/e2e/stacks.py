@@ -43,7 +43,7 @@ DIGITS = {
         "loss": {"SparseCategoricalCrossentropy": {"from_logits": True}},
         "metrics": ["accuracy"],
     },
-    "fit": {"epochs": 10, "batch_size": 32},
+    "fit": {"epochs": 10, "batch_size": 8},
     "resources": {"memory_mb": 700},
 }
 

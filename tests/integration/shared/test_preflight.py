@@ -140,14 +140,14 @@ def test_a_broker_that_may_evict_bells_is_warned_of():
         app = broker.make_app(Settings(broker_url=redis.url))
         with structlog.testing.capture_logs() as logs:
             broker.warn_of_eviction(app)
-        assert logs == []
+        assert not [one for one in logs if "evicts" in one["event"]]
         with app.connection_for_write() as connection:
             client = connection.default_channel.client
             client.config_set("maxmemory", "10mb")
             client.config_set("maxmemory-policy", "allkeys-lru")
         with structlog.testing.capture_logs() as logs:
             broker.warn_of_eviction(app)
-        assert "maxmemory-policy noeviction" in logs[0]["event"]
+        assert [one for one in logs if "maxmemory-policy noeviction" in one["event"]]
     finally:
         redis.kill()
 
