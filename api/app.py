@@ -45,5 +45,14 @@ def bare() -> OpenAPI:
 def create_app(settings: Settings) -> Flask:
     """Return the application. It connects at the first request."""
     app = bare()
+    app.config["ALLOWED_HOSTS"] = _names(settings)
     context.attach(app, Context(settings))
     return app
+
+
+def _names(settings: Settings) -> frozenset[str] | None:
+    """Return the names that an API on localhost answers to; None (any) for one that the network reaches."""
+    own = {"localhost", "127.0.0.1", "::1"}
+    if settings.host not in own:
+        return None
+    return frozenset(own | set(filter(None, settings.allowed_hosts.replace(" ", "").split(","))))

@@ -12,7 +12,7 @@ from api import requests
 from api.schemas import Problem, ProblemError
 from shared import db, log
 from shared.errors import FitqError
-from shared.parts import pointer
+from shared.parts import ERRORS_MOST, pointer
 
 #: Seconds after which a client may try again what is not possible now.
 RETRY_AFTER_S = 1
@@ -68,7 +68,7 @@ def wrong_parameters(error: ValidationError) -> Response:
             parameter=pointer(detail["loc"]).lstrip("/"),
             detail="is not a parameter here" if detail["type"] == "extra_forbidden" else detail["msg"],
         )
-        for detail in error.errors()
+        for detail in error.errors(include_url=False, include_input=False)[:ERRORS_MOST]
     ]
     return problem(400, "bad_request", f"{errors[0].parameter}: {errors[0].detail}", errors=errors)
 

@@ -3,6 +3,7 @@
 import base64
 import binascii
 import re
+from datetime import UTC, datetime
 from typing import Annotated, Literal
 
 from pydantic import (
@@ -49,6 +50,15 @@ def _tag(value: str) -> str:
     return value
 
 
+def _utc(value: datetime) -> datetime:
+    try:
+        return value.astimezone(UTC)
+    except OverflowError:
+        raise PydanticCustomError("moment", "is before the year 1 or after 9999 in UTC") from None
+
+
+Moment = Annotated[AwareDatetime, AfterValidator(_utc)]
+
 #: What a list may be narrowed to; `check` jobs are internal.
 ListedKind = Literal[Kind.TRAIN, Kind.EVALUATE, Kind.PREDICT]
 
@@ -86,17 +96,18 @@ class JobsQuery(_Parameters):
         list[Annotated[str, StringConstraints(max_length=301, pattern=r"^[^\x00-\x1f\x7f]+$"), AfterValidator(_tag)]]
         | None
     ) = Field(None, description="key:value; repeatable: all of these")
-    created_after: AwareDatetime | None = Field(None, description="At or after this moment")
-    created_before: AwareDatetime | None = Field(None, description="Before this moment")
+    created_after: Moment | None = Field(None, description="At or after this moment")
+    created_before: Moment | None = Field(None, description="Before this moment")
     limit: int = Field(50, ge=1, le=100)
     cursor: Annotated[str, AfterValidator(decode_cursor)] | None = Field(
         None, description="The next_cursor of the page before"
     )
 
     @property
-    def tags(self) -> dict[str, str]:
-        """The wanted tags; a key ends at its first colon."""
-        return dict(one.split(":", 1) for one in self.tag or [])
+    def tags(self) -> tuple[tuple[str, str], ...]:
+        """The wanted tags; a key holds no colon."""
+        parted = (one.partition(":") for one in self.tag or [])
+        return tuple((key, value) for key, _, value in parted)
 
 
 class MetricsQuery(_Parameters):

@@ -5,10 +5,11 @@ import select
 import socket
 import uuid
 from collections.abc import Callable
+from urllib.parse import urlsplit
 
 from flask import Flask, Response, current_app, g, request
 
-from shared.errors import BadRequest
+from shared.errors import BadRequest, Forbidden
 
 _SANE_ID = re.compile(r"[A-Za-z0-9._:/+=-]{1,128}")
 
@@ -16,6 +17,7 @@ _SANE_ID = re.compile(r"[A-Za-z0-9._:/+=-]{1,128}")
 def install(app: Flask) -> None:
     """Give each request its id, and refuse query parameters where none are known."""
     app.before_request(_take_id)
+    app.before_request(_refuse_strangers)
     app.before_request(_refuse_parameters)
     app.after_request(_finish)
 
@@ -48,6 +50,21 @@ def _is_closed(one: socket.socket) -> bool:
 def _take_id() -> None:
     given = request.headers.get("X-Request-Id", "")
     g.request_id = given if _SANE_ID.fullmatch(given) else f"req_{uuid.uuid4().hex}"
+
+
+def _refuse_strangers() -> None:
+    """Refuse what a web page of somebody else's sends through a browser on this machine.
+
+    An API on localhost answers to its own names only (a page may point its own name here), and a request
+    that a page makes must come from this API's pages.
+    """
+    allowed = current_app.config.get("ALLOWED_HOSTS")
+    name = urlsplit(f"//{request.host}").hostname
+    if allowed is not None and name not in allowed:
+        raise Forbidden(f"This API does not answer to {request.host[:100]!r}: add the name to FITQ_ALLOWED_HOSTS.")
+    origin = request.headers.get("Origin")
+    if origin is not None and urlsplit(origin).netloc != request.host:
+        raise Forbidden("Requests of other sites' pages are refused.")
 
 
 def _refuse_parameters() -> None:

@@ -9,6 +9,8 @@ from shared.parts import ArrayName, FilePath, Part
 
 #: Numbers in an inline array, at most.
 INLINE_NUMBERS = 200_000
+#: Axes of an inline array, at most.
+AXES_MOST = 16
 
 #: The names of `keras.datasets` that hold arrays, and scikit-learn's bundled digits.
 DATASETS = (
@@ -75,7 +77,7 @@ def _check_nested(value: list[Any]) -> None:
     """Refuse what is no regular array of numbers, without recursion and with a cap."""
     level: list[Any] = [value]
     count = 0
-    while True:
+    for _ in range(AXES_MOST):
         lengths = {len(item) for item in level}
         if len(lengths) != 1 or 0 in lengths:
             what = "is empty" if 0 in lengths else f"is ragged: rows of {min(lengths)} and of {max(lengths)}"
@@ -89,6 +91,8 @@ def _check_nested(value: list[Any]) -> None:
             break
         if nested == {True, False}:
             raise PydanticCustomError("array", "the array is ragged: numbers beside lists")
+    else:
+        raise PydanticCustomError("array", f"the array has more than {AXES_MOST} axes")
     if not all(isinstance(item, (int, float)) for item in level):
         raise PydanticCustomError("array", "the array must hold numbers only")
 

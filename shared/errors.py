@@ -5,6 +5,7 @@ FitqError
 ├── BadSpec          422  the job's description is wrong (also ends a job as bad_spec)
 ├── BadData          422  the job's data is wrong (also ends a job as bad_data)
 ├── NaNLoss               the loss became NaN (ends a job)
+├── Forbidden        403
 ├── NotFound         404
 ├── Conflict         409
 ├── TooLarge         413
@@ -68,6 +69,13 @@ class NaNLoss(FitqError):
     """The loss became NaN."""
 
     code = "nan_loss"
+
+
+class Forbidden(FitqError):
+    """That is not allowed."""
+
+    code = "forbidden"
+    status = 403
 
 
 class NotFound(FitqError):

@@ -407,8 +407,9 @@ def request_cancel(connection: Connection, job_id: str, mode: CancelMode) -> Sta
         _change(connection, job_id, State.QUEUED, State.CANCELLED, finished_at=now(), **asked)
         events.append(connection, job_id, [("state", {"state": State.CANCELLED})])
         return State.CANCELLED
-    connection.execute(sa.update(jobs).where(jobs.c.id == job_id).values(version=jobs.c.version + 1, **asked))
-    events.append(connection, job_id, [("cancel_requested", {"mode": mode})])
+    wish = sa.update(jobs).where(jobs.c.id == job_id).values(version=jobs.c.version + 1, **asked)
+    stands = connection.execute(wish.returning(jobs.c.cancel_mode)).scalar_one()
+    events.append(connection, job_id, [("cancel_requested", {"mode": stands})])
     return State.RUNNING
 
 

@@ -106,7 +106,7 @@ class Filter:
     kinds: tuple[Kind, ...] = ()
     name: str | None = None
     lane: str | None = None
-    tags: Mapping[str, str] = field(default_factory=dict)
+    tags: tuple[tuple[str, str], ...] = ()
     created_after: datetime | None = None
     created_before: datetime | None = None
 
@@ -171,7 +171,7 @@ def _conditions(where: Filter) -> list[sa.ColumnElement[bool]]:
         found.append(jobs.c.created_at >= where.created_after)
     if where.created_before is not None:
         found.append(jobs.c.created_at < where.created_before)
-    for key, value in where.tags.items():
+    for key, value in where.tags:
         tag = sa.select(job_tags.c.job_id).where(job_tags.c.key == key, job_tags.c.value == value)
         found.append(jobs.c.id.in_(tag))
     return found

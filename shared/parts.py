@@ -9,6 +9,9 @@ from pydantic_core import ErrorDetails
 
 from shared.errors import BadSpec, FieldError
 
+#: Wrong fields that one answer names: who has so many looks at the first ones.
+ERRORS_MOST = 50
+
 JobId = Annotated[
     str, StringConstraints(pattern=r"^job_[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}$")
 ]
@@ -62,7 +65,7 @@ def alternatives(field: str, **tags: str) -> Discriminator:
 def field_errors(error: ValidationError) -> tuple[FieldError, ...]:
     """Return pydantic's errors, and ours inside them, as JSON pointers and sentences; one for each pointer."""
     messages: dict[str, list[str]] = {}
-    for detail in error.errors():
+    for detail in error.errors(include_url=False, include_input=False)[:ERRORS_MOST]:
         for field in _fields_of(detail):
             said = messages.setdefault(field.pointer, [])
             if field.message not in said:

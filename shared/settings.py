@@ -28,6 +28,8 @@ class Settings(BaseSettings):
     host: str = "127.0.0.1"
     #: Port that the API listens on; 0 takes any free one.
     port: Annotated[int, Field(ge=0, le=65535)] = 8080
+    #: Names, beside `host` and localhost's, by which browsers and proxies may reach an API that listens on localhost.
+    allowed_hosts: str = ""
     #: SQLAlchemy URL of the database. Default: SQLite below `home`.
     database_url: str = ""
     #: Celery broker URL. Default: the embedded stack's own Valkey, or `memory://` inside a lone worker.

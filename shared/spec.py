@@ -169,7 +169,7 @@ class _Job(Part):
         3, description="Faults of the machine in a row, without a new checkpoint, that the job survives"
     )
     tags: dict[
-        Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_.:/-]{1,100}$")],
+        Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_./-]{1,100}$")],
         Annotated[str, StringConstraints(max_length=200, pattern=r"^[^\x00-\x1f\x7f]*$")],
     ] = Field(default_factory=dict, max_length=50)
 

@@ -64,7 +64,7 @@ class Stack:
         finally:
             self._end()
             (self.config.home / "up.json").unlink(missing_ok=True)
-            say("All ended. Nothing is lost: `fitq up` goes on from here.")
+        say("All ended. Nothing is lost: `fitq up` goes on from here.")
 
     def _interrupt(self, number: int, frame: FrameType | None) -> None:  # noqa: ARG002 - a handler's signature
         self._interrupts += 1

@@ -14,6 +14,7 @@ from shared.allowlist.values import (
     Many,
     Nested,
     Nothing,
+    Off,
     Real,
     Ref,
     Shape,
@@ -77,7 +78,7 @@ _FLAGS = (
     "expand_dims from_logits from_sorted_ids go_backwards invert keepdims mask_zero multi_label nesterov normalize "
     "optional pad_to_aspect_ratio periodic power_to_db raise_error relative_step remove_diagonal renorm reset_after "
     "restore_best_weights return_sequences return_state rms_scaling scale sparse sparse_y_pred sparse_y_true staircase "
-    "stateful synchronized tie_weights trainable unit_forget_bias unroll use_bias use_ema use_gate use_scale "
+    "synchronized tie_weights trainable unit_forget_bias unroll use_bias use_ema use_gate use_scale "
     "zero_output_for_mask"
 )
 _FRACTIONS = (
@@ -188,6 +189,7 @@ ARGUMENTS: dict[str, Value | Ref] = {
     "shape": maybe(Shape()),
     "shared_axes": maybe(_AXES),
     "size": sizes(1, 1024),
+    "stateful": Off(),
     "strides": sizes(1, 1024),
     "target_shape": Either(Whole(-1, DIM_MOST), Shape(free=True)),
     "tile_grid_size": Many(Whole(1, 1024), 2, 2),

@@ -91,6 +91,20 @@ class Flag:
 
 
 @dataclass(frozen=True)
+class Off:
+    """False only: what is asked for has no meaning where batches are shuffled and jobs resumed."""
+
+    @property
+    def says(self) -> str:
+        """Say why."""
+        return "false: jobs are trained in shuffled batches and resumed, where state between batches has no meaning"
+
+    def accepts(self, value: object) -> bool:
+        """Return whether the value is False."""
+        return value is False
+
+
+@dataclass(frozen=True)
 class Word:
     """One of a few words."""
 

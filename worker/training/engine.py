@@ -73,8 +73,16 @@ def logs_of(model: Any) -> dict[str, float]:
 
 
 def plain(logs: dict[str, Any]) -> dict[str, float]:
-    """Return Keras's logs flat and as plain floats, sorted by name as Keras does."""
-    return dict(pythonify_logs(logs))
+    """Return Keras's logs flat and as plain floats, sorted by name as Keras does.
+
+    A metric of several numbers (F1Score without an average) becomes one for each: `f1_score_0`, `f1_score_1`.
+    """
+    flat: dict[str, float] = {}
+    for name, value in pythonify_logs(logs).items():
+        numbers = np.asarray(value, dtype="float64").reshape(-1)
+        names = [name] if np.ndim(value) == 0 else [f"{name}_{index}" for index in range(len(numbers))]
+        flat.update(zip(names, map(float, numbers), strict=True))
+    return flat
 
 
 def evaluate(

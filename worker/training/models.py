@@ -67,7 +67,7 @@ def build(assignment: Assignment, config: dict[str, Any], resources: Resources, 
     keras.backend.clear_session(free_memory=False)
     keras.utils.set_random_seed(assignment.seed)
     with explained("The model cannot be built"):
-        model = keras.saving.deserialize_keras_object(config, safe_mode=True)
+        model = sizing.instantiate(config)
     sizing.check_built(model)
     if assignment.source is not None:
         checkpoints.load_weights(model, assignment)

@@ -1,5 +1,6 @@
 """What a model takes, counted before memory is taken."""
 
+import copy
 import math
 from dataclasses import dataclass
 from typing import Any
@@ -33,9 +34,14 @@ def measure(config: dict[str, Any]) -> Size:
     """Count a model from its checked configuration; nothing is allocated. Raise `BadSpec` when it cannot be built."""
     keras.backend.clear_session(free_memory=False)
     with explained("The model cannot be built"), keras.StatelessScope(initialize_variables=False):
-        model = keras.saving.deserialize_keras_object(config, safe_mode=True)
+        model = instantiate(config)
         check_built(model)
         return _size(model)
+
+
+def instantiate(config: dict[str, Any]) -> Any:
+    """Return the model of a checked configuration. Keras empties the dictionary that it reads; this one stays whole."""
+    return keras.saving.deserialize_keras_object(copy.deepcopy(config), safe_mode=True)
 
 
 def check_built(model: Any) -> None:

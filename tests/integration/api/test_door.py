@@ -160,3 +160,43 @@ def test_the_docs_need_nothing_from_elsewhere(client: FlaskClient) -> None:
             assert client.get(address).status_code == 200
     assert client.get("/docs/scalar.js").mimetype == "text/javascript"
     assert client.get("/openapi.json").json["openapi"] == "3.1.1"
+
+
+@on_sqlite
+@pytest.mark.parametrize("host", ["evil.example:8080", "127.0.0.1.evil.example"])
+def test_a_name_that_a_web_page_points_here_is_refused(client: FlaskClient, host: str) -> None:
+    answer = client.get("/v1/jobs", headers={"Host": host})
+
+    assert is_problem(answer, 403, "forbidden")
+    assert "FITQ_ALLOWED_HOSTS" in answer.json["detail"]
+
+
+@on_sqlite
+def test_a_request_of_another_sites_page_is_refused(client: FlaskClient) -> None:
+    assert is_problem(client.get("/v1/jobs", headers={"Origin": "http://evil.example"}), 403, "forbidden")
+    assert is_problem(client.get("/v1/jobs", headers={"Origin": "null"}), 403, "forbidden")
+    assert client.get("/v1/jobs", headers={"Origin": "http://localhost"}).status_code == 200
+
+
+@on_sqlite
+def test_names_of_proxies_are_allowed_and_an_api_of_the_network_takes_any(settings: Settings) -> None:
+    named = create_app(settings.model_copy(update={"allowed_hosts": "fitq.example, other"})).test_client()
+    public = create_app(settings.model_copy(update={"host": "0.0.0.0"})).test_client()
+
+    assert named.get("/healthz", headers={"Host": "fitq.example"}).status_code == 200
+    assert public.get("/healthz", headers={"Host": "anything.example"}).status_code == 200
+
+
+@on_sqlite
+def test_many_wrong_fields_are_answered_with_the_first_of_them(client: FlaskClient, spec: dict[str, Any]) -> None:
+    answer = client.post("/v1/jobs", json={**spec, **{f"wrong{n}": 1 for n in range(2000)}})
+
+    assert answer.status_code == 422
+    assert len(answer.json["errors"]) == 50
+
+
+@on_sqlite
+def test_a_moment_that_utc_cannot_hold_is_refused(client: FlaskClient) -> None:
+    answer = client.get("/v1/jobs?created_after=0001-01-01T00:00:00%2B14:00")
+
+    assert is_problem(answer, 400, "bad_request")

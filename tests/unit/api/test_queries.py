@@ -22,7 +22,7 @@ def test_other_cursors_are_refused(cursor: str) -> None:
 
 
 def test_a_tags_key_ends_at_its_first_colon() -> None:
-    assert JobsQuery(tag=["a:b:c", "d:"]).tags == {"a": "b:c", "d": ""}
+    assert JobsQuery(tag=["a:b:c", "d:"]).tags == (("a", "b:c"), ("d", ""))
 
 
 def test_names_come_with_commas_or_repeated() -> None:
