@@ -176,7 +176,7 @@ LISTS = {
     "name": page(name="name-7", before=MIDDLE),
     "lane": page(lane="gpu", before=MIDDLE),
     "no-such-lane": page(lane="interactive"),
-    "tag": page(tags={"team": "team-7"}, before=MIDDLE),
+    "tag": page(tags=(("team", "team-7"),), before=MIDDLE),
     "created": page(created_after=START + timedelta(seconds=1000), created_before=START + timedelta(seconds=2000)),
     "created-after": page(created_after=START + timedelta(seconds=JOBS - 100)),
     "created-before": page(created_before=START + timedelta(seconds=100)),
