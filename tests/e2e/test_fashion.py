@@ -20,6 +20,7 @@ FASHION = {
 }
 
 
+@pytest.mark.timeout(900)
 @pytest.mark.skipif(not os.environ.get("FITQ_DATASETS"), reason="FITQ_DATASETS names no folder with Fashion-MNIST")
 def test_fashion_mnist_reaches_its_accuracy_and_survives_its_runner(stack, queue):
     whole = queue.submit(spec(name="whole", seed=0, **FASHION)).wait(400).raise_for_state()

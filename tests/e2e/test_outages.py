@@ -64,6 +64,7 @@ def done(stack):
     return stack.rows("SELECT count(*) FROM v_jobs WHERE state = 'succeeded'")[0][0]
 
 
+@pytest.mark.timeout(900)
 def test_two_hundred_jobs_run_once_each_while_redis_is_emptied_twice_and_postgresql_restarts(stack, services):
     cluster, broker = services
     with stack.queue() as queue:
