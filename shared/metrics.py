@@ -29,15 +29,6 @@ class Metric:
     recorded_at: datetime
 
 
-def kind_of(value: float) -> ValueKind:
-    """Tell a finite value from NaN and the infinities."""
-    if math.isnan(value):
-        return ValueKind.NAN
-    if math.isinf(value):
-        return ValueKind.POSITIVE_INFINITY if value > 0 else ValueKind.NEGATIVE_INFINITY
-    return ValueKind.FINITE
-
-
 def number(value: float | None, kind: str) -> float:
     """Return the number that a row stands for."""
     return value if value is not None else float(kind)
@@ -52,7 +43,7 @@ def record(connection: Connection, job_id: str, attempt: int, epoch: int, values
             "epoch": epoch,
             "name": name,
             "value": value if math.isfinite(value) else None,
-            "value_kind": kind_of(value),
+            "value_kind": ValueKind.of(value),
         }
         for name, value in list(values.items())[:NAMES_PER_EPOCH]
     ]

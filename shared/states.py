@@ -1,5 +1,6 @@
 """The words of a job's life: kinds, states, failure classes. Pure."""
 
+import math
 from enum import StrEnum
 
 
@@ -91,3 +92,12 @@ class ValueKind(StrEnum):
     NAN = "nan"
     POSITIVE_INFINITY = "+inf"
     NEGATIVE_INFINITY = "-inf"
+
+    @classmethod
+    def of(cls, value: float) -> "ValueKind":
+        """Tell a finite value from NaN and the infinities."""
+        if math.isnan(value):
+            return cls.NAN
+        if math.isinf(value):
+            return cls.POSITIVE_INFINITY if value > 0 else cls.NEGATIVE_INFINITY
+        return cls.FINITE

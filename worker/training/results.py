@@ -9,18 +9,9 @@ from shared.states import ValueKind
 
 def measured(name: str, metrics: Mapping[str, float]) -> dict[str, Any]:
     """Return `{name: {metric: number or None}, "value_kinds": {metric: kind}}`; kinds only for what is not finite."""
-    kinds = {key: kind_of(value) for key, value in metrics.items() if not math.isfinite(value)}
+    kinds = {key: ValueKind.of(value).value for key, value in metrics.items() if not math.isfinite(value)}
     values = {key: value if math.isfinite(value) else None for key, value in metrics.items()}
     return {name: values, "value_kinds": kinds}
-
-
-def kind_of(value: float) -> str:
-    """Return the `ValueKind` of a number."""
-    if math.isnan(value):
-        return ValueKind.NAN.value
-    if math.isinf(value):
-        return (ValueKind.POSITIVE_INFINITY if value > 0 else ValueKind.NEGATIVE_INFINITY).value
-    return ValueKind.FINITE.value
 
 
 def json_numbers(value: Any) -> Any:
