@@ -8,7 +8,8 @@ from sqlalchemy import Connection
 
 from shared import checkpoints
 from shared.errors import BadSpec, Conflict, FieldError
-from shared.spec import JobModel, Spec
+from shared.model_spec import JobModel
+from shared.spec import Spec
 from shared.states import Kind, State
 from shared.store import StoredFile
 from shared.tables import job_inputs, jobs

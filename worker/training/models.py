@@ -10,7 +10,9 @@ from pydantic import TypeAdapter
 from shared import architecture
 from shared.data_spec import EvaluateData, PredictData
 from shared.errors import BadSpec, FieldError
-from shared.spec import Compile, JobModel, Model, Resources
+from shared.fit_spec import Compile
+from shared.model_spec import JobModel, Model
+from shared.spec import Resources
 from worker.training import checkpoints, data, sizing
 from worker.training.faults import explained
 from worker.wire import Assignment
