@@ -4,8 +4,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from shared import store
-from shared.data_spec import NpySource, NpzSource
 from shared.errors import BadData, FieldError
+from shared.sources.arrays import NpySource, NpzSource
 from shared.spec import Spec, TrainSpec
 
 

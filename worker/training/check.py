@@ -3,7 +3,8 @@
 import math
 from typing import Any
 
-from shared.data_spec import DatasetSource, Split
+from shared.data_spec import Split
+from shared.sources.arrays import DatasetSource
 from shared.spec import EvaluateSpec, PredictSpec, Spec, TrainSpec
 from worker.training import data, datasets, models, predict, sizing
 from worker.training.port import Report

@@ -13,7 +13,7 @@ from shared.errors import BadSpec, FieldError
 from shared.fit_spec import Compile
 from shared.model_spec import JobModel, Model
 from shared.spec import Resources
-from worker.training import checkpoints, data, sizing
+from worker.training import checkpoints, data, sizing, values
 from worker.training.faults import explained
 from worker.wire import Assignment
 
@@ -144,7 +144,7 @@ def check_labels(model: Any, samples: data.Samples) -> None:
     classes = model.output_shape[-1] if isinstance(model.output_shape, tuple) else None
     ignored = getattr(model.loss, "ignore_class", None)
     if sparse and samples.y is not None and isinstance(classes, int) and ignored is None:
-        data.check_labels(samples.y, classes)
+        values.check_labels(samples.y, classes)
 
 
 def prepare(model: Any, samples: data.Samples, what: str) -> None:

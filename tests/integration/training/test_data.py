@@ -16,6 +16,7 @@ from keras.src.utils import file_utils
 from shared.errors import BadData
 from shared.spec import PredictSpec, TrainSpec
 from worker.training import data, datasets
+from worker.training.sources.place import Place
 
 LAYERS = {"layers": [{"Dense": {"units": 1}}], "input_shape": [2]}
 
@@ -26,7 +27,7 @@ def load(bench):
 
     def read(source, *, labels=True, scale=None, one_hot=None, folder=None):
         spec = TrainSpec.model_validate({"model": LAYERS, "data": {"train": source}, "compile": {"loss": "mse"}})
-        where = data.Place(bench.volume, folder, 1.0, 64 << 20)
+        where = Place(bench.volume, folder, 1.0, 64 << 20)
         return data.load(spec.data.train, where, labels=labels, scale=scale, one_hot=one_hot)
 
     return read
@@ -160,7 +161,7 @@ def test_the_real_fashion_mnist(load):
     folder = Path(os.environ["FITQ_DATASETS"])
     samples = data.load(
         PredictSpec.model_validate({"model": LAYERS, "data": {"input": {"dataset": "fashion_mnist"}}}).data.input,
-        data.Place(folder, folder, 1.0, 1 << 30),
+        Place(folder, folder, 1.0, 1 << 30),
         labels=True,
         scale=1 / 255,
         one_hot=None,
