@@ -7,7 +7,7 @@ from flask import Response
 from pydantic import BaseModel
 
 from api import schemas
-from shared.listing import Job, Waiting
+from shared.listing import Job, Result, Waiting
 from shared.states import CancelMode, Lane
 
 _LINKS = ("events", "attempts", "metrics", "history", "logs", "checkpoints", "artifacts", "result")
@@ -18,9 +18,18 @@ def answer(model: BaseModel, status: int = 200, headers: Mapping[str, str] | Non
     return Response(model.model_dump_json(), status, dict(headers or {}), mimetype="application/json")
 
 
-def job(row: Job, *, waiting: Waiting | None = None, spec: bool = True) -> schemas.Job:
-    """Return a job as users see it; lists leave the spec out."""
-    return schemas.Job.model_construct(**_fields(row, waiting), spec=row.spec if spec else None)
+def job(row: Job, *, waiting: Waiting | None = None, spec: bool = True, outcome: Result | None = None) -> schemas.Job:
+    """Return a job as users see it; lists leave the spec out, and only who waited for its end gets its result."""
+    return schemas.Job.model_construct(
+        **_fields(row, waiting),
+        spec=row.spec if spec else None,
+        result=result(outcome) if outcome is not None else None,
+    )
+
+
+def result(found: Result) -> schemas.Result:
+    """Return a result as users see it."""
+    return schemas.Result.model_construct(**vars(found))
 
 
 def _fields(row: Job, waiting: Waiting | None) -> dict[str, Any]:

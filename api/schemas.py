@@ -43,6 +43,16 @@ class JobError(BaseModel):
     message: str
 
 
+class Result(BaseModel, from_attributes=True):
+    """What a job came to."""
+
+    value: dict[str, Any] = Field(description="Metrics of evaluate, predictions of predict, a summary of train")
+    weights_sha256: str | None = Field(description="Of the final model's variables (train)")
+    final_checkpoint: str | None = Field(description="The checkpoint that holds what fit leaves in the model")
+    attempt: int
+    created_at: datetime
+
+
 class Job(BaseModel):
     """A job as it stands now."""
 
@@ -69,6 +79,9 @@ class Job(BaseModel):
     finished_at: datetime | None
     links: dict[str, str]
     spec: dict[str, Any] | None = Field(description="The frozen job spec; null in lists")
+    result: Result | None = Field(
+        None, description="What the job came to; only in the answer to a submit that waited (Prefer: wait) to its end"
+    )
 
 
 class JobPage(BaseModel):
@@ -191,16 +204,6 @@ class EventPage(BaseModel):
     data: list[Event]
     has_more: bool
     next_after: int = Field(description="What `after` continues with")
-
-
-class Result(BaseModel, from_attributes=True):
-    """What a job came to."""
-
-    value: dict[str, Any] = Field(description="Metrics of evaluate, predictions of predict, a summary of train")
-    weights_sha256: str | None = Field(description="Of the final model's variables (train)")
-    final_checkpoint: str | None = Field(description="The checkpoint that holds what fit leaves in the model")
-    attempt: int
-    created_at: datetime
 
 
 class Worker(BaseModel, from_attributes=True):

@@ -5,7 +5,7 @@ from typing import Annotated, Any
 from pydantic import Discriminator, Field, Tag
 
 from shared.parts import Part
-from shared.sources.arrays import DatasetSource, InlineSource, NpySource, NpzSource
+from shared.sources.arrays import DatasetSource, InlineSource, NpySource, NpzSource, SampleSource
 
 
 def _source_tag(value: Any) -> str | None:
@@ -27,6 +27,12 @@ Source = Annotated[
         custom_error_type="one_of",
         custom_error_message="a data source must be an object with exactly one of 'dataset', 'npz', 'npy' or 'x'",
     ),
+]
+
+#: What a predict job predicts: a source, or one sample.
+Input = Annotated[
+    Annotated[SampleSource, Tag("<sample>")] | Annotated[Source, Tag("<source>")],
+    Discriminator(lambda value: "<sample>" if "sample" in _keys(value) else "<source>"),
 ]
 
 
@@ -73,4 +79,4 @@ class EvaluateData(_Labelled):
 class PredictData(_Scaled):
     """What a predict job predicts."""
 
-    input: Source
+    input: Input

@@ -97,9 +97,13 @@ class PredictSpec(_Job):
     model: Model
     data: PredictData
     batch_size: Annotated[int, Field(ge=1, le=10_000_000)] = 32
+    steps: Annotated[int, Field(ge=1, le=2**40)] | None = Field(
+        None, description="Batches to predict, pass after pass over the data; absent, one pass"
+    )
     head: Literal["softmax"] | None = Field(None, description="Append a Softmax layer to the model")
     top_k: Annotated[int, Field(ge=1, le=1000)] | None = Field(None, description="Return the k most likely classes")
     class_names: list[Name] | None = Field(None, max_length=100_000)
+    save: Literal["npz", "parquet"] = Field("npz", description="The file that holds all predictions")
 
 
 Spec = TrainSpec | EvaluateSpec | PredictSpec

@@ -17,9 +17,9 @@ from api.watch import Watch
 from shared import db, jobs, listing, spec
 from shared.errors import BadRequest, NotFound, Unavailable
 from shared.jobs import Submitted
-from shared.listing import Filter, Job
+from shared.listing import Filter, Job, Result
 from shared.spec import Spec
-from shared.states import Kind
+from shared.states import Kind, State
 
 blueprint = APIBlueprint("jobs", __name__, abp_tags=[Tag(name="jobs", description="Submit, read, cancel, retry")])
 
@@ -38,7 +38,8 @@ _HEADERS = [
     {
         "name": "Prefer",
         "in": "header",
-        "description": f"`wait=N` holds the answer until the job has ended, at most N seconds (up to {WAIT_MOST_S})",
+        "description": f"`wait=N` holds the answer until the job has ended, at most N seconds (up to {WAIT_MOST_S}); "
+        "the job in it has its `result` then",
         "schema": {"type": "string", "examples": ["wait=30"]},
     },
 ]
@@ -53,7 +54,8 @@ _HEADERS = [
 def submit() -> Response:
     """Submit a job.
 
-    201 means that it will run. 200 means that this Idempotency-Key has brought it before.
+    201 means that it will run. 200 means that this Idempotency-Key has brought it before. A request that prefers to
+    wait gets the job's result in the same answer, when the job succeeds in time.
     """
     here = context.current()
     key = _idempotency_key()
@@ -61,10 +63,11 @@ def submit() -> Response:
     wanted = spec.parse(value)
     submitted = _submitted(here, wanted, key, _fingerprint(value))
     job, applied = _after_submit(here, submitted.job_id)
+    outcome = _outcome(here, job) if applied else None
     headers = {"Location": answers.path(job.id), **applied}
     if submitted.replayed:
         headers["Idempotency-Replayed"] = "true"
-    return answers.answer(answers.job(job), 200 if submitted.replayed else 201, headers)
+    return answers.answer(answers.job(job, outcome=outcome), 200 if submitted.replayed else 201, headers)
 
 
 def _submitted(here: Context, wanted: Spec, key: str | None, fingerprint: str) -> Submitted:
@@ -106,6 +109,14 @@ def _after_submit(here: Context, job_id: str) -> tuple[Job, dict[str, str]]:
     except Unavailable:
         # Waiting is a preference: without room for it, the answer comes at once.
         return _seen(watch, 0), {}
+
+
+def _outcome(here: Context, job: Job) -> Result | None:
+    """Return what the job came to, where it has succeeded while the request waited."""
+    if job.state != State.SUCCEEDED:
+        return None
+    with db.read(here.engine) as connection:
+        return listing.result(connection, job.id)
 
 
 def _seen(watch: Watch, seconds: float) -> Job:

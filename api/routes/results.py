@@ -23,7 +23,7 @@ def read_result(path: JobPath) -> Response:
         result = listing.result(connection, path.job_id)
     if result is None:
         raise Conflict(f"Job {job.id} is {job.state}: a result exists once it has succeeded.")
-    return answers.answer(schemas.Result.model_construct(**vars(result)))
+    return answers.answer(answers.result(result))
 
 
 @blueprint.get(

@@ -5,7 +5,7 @@ from typing import Any, Literal
 from pydantic import field_validator
 from pydantic_core import PydanticCustomError
 
-from shared.parts import ArrayName, FilePath
+from shared.parts import ArrayName, FilePath, Part
 from shared.sources.part import SourcePart
 
 #: Numbers in an inline array, at most.
@@ -44,6 +44,22 @@ class InlineSource(SourcePart):
         if value is not None:
             _check_nested(value)
         return value
+
+
+class SampleSource(Part):
+    """One sample inline, without the batch axis."""
+
+    sample: list[Any]
+
+    @field_validator("sample")
+    @classmethod
+    def _regular(cls, value: list[Any]) -> list[Any]:
+        _check_nested(value)
+        return value
+
+    def as_rows(self) -> InlineSource:
+        """Return an array of one row, which is the sample."""
+        return InlineSource(x=[self.sample])
 
 
 class NpzSource(SourcePart):

@@ -28,7 +28,7 @@ def run(assignment: Assignment, spec: Spec, report: Report, *, jit: bool) -> Fin
 def _source(spec: Spec) -> data.Source:
     if isinstance(spec, TrainSpec):
         return spec.data.train
-    return spec.data.test if isinstance(spec, EvaluateSpec) else spec.data.input
+    return spec.data.test if isinstance(spec, EvaluateSpec) else predict.source(spec)
 
 
 def _slots(spec: Spec, origin: models.Origin) -> int | None:
@@ -76,6 +76,8 @@ def _samples(spec: Spec, outline: data.Outline) -> int:
 def _steps(spec: Spec, samples: int, batch_size: int) -> int:
     if isinstance(spec, TrainSpec) and spec.fit.steps_per_epoch is not None:
         return spec.fit.steps_per_epoch
+    if isinstance(spec, PredictSpec) and spec.steps is not None:
+        return spec.steps
     return math.ceil(samples / batch_size)
 
 

@@ -119,9 +119,9 @@ def evaluate(
     return logs
 
 
-def predictions(predicting: Loop, report: Report, pulse: Pulse) -> Iterator[Any]:
-    """Yield each batch's output in order; stop early when asked to (the caller sees it in `report.stop_mode`)."""
-    for step in range(predicting.order.steps_per_pass):
+def predictions(predicting: Loop, report: Report, pulse: Pulse, steps: int) -> Iterator[Any]:
+    """Yield the outputs of so many batches in order, pass after pass; fewer when asked to stop."""
+    for step in range(steps):
         if report.stop_mode() is not None:
             return
         yield keras.tree.map_structure(lambda tensor: tensor.numpy(), predicting.run(step))

@@ -89,11 +89,14 @@ class Connection:
         headers = {"Accept": "text/plain, application/problem+json"}
         return self._send("GET", path, params=params, headers=headers, repeatable=True).text
 
-    def post(self, path: str, body: Any = None, *, idempotency_key: str | None = None) -> Any:
-        """Send JSON and return the JSON that answers it."""
-        headers = {"Idempotency-Key": idempotency_key} if idempotency_key else None
+    def post(self, path: str, body: Any = None, *, idempotency_key: str | None = None, wait_s: int = 0) -> Any:
+        """Send JSON and return the JSON that answers it, which the server may hold back for `wait_s` seconds."""
+        headers = {"Idempotency-Key": idempotency_key} if idempotency_key else {}
+        if wait_s:
+            headers["Prefer"] = f"wait={wait_s}"
         repeatable = idempotency_key is not None
-        return self.decoded(self._send("POST", path, body=body, headers=headers, repeatable=repeatable).text)
+        answer = self._send("POST", path, body=body, headers=headers, repeatable=repeatable, wait_s=wait_s)
+        return self.decoded(answer.text)
 
     def download(self, path: str, file: BinaryIO) -> None:
         """Write the bytes at a path to an open file; raise `BadDownload` unless their SHA-256 is the announced one."""
@@ -129,10 +132,15 @@ class Connection:
         params: Params = None,
         body: Any = None,
         headers: Mapping[str, str] | None = None,
+        wait_s: float = 0,
     ) -> httpx2.Response:
+        usual = self._client.timeout
+        patience = httpx2.Timeout(usual.write, connect=usual.connect, read=(usual.read or 0) + wait_s)
         for delay in (*RETRY_DELAYS_S, None):
             try:
-                response = self._client.request(method, path, params=_pairs(params), json=body, headers=headers)
+                response = self._client.request(
+                    method, path, params=_pairs(params), json=body, headers=headers, timeout=patience
+                )
             except httpx2.RequestError as error:
                 if delay is None or not (repeatable or isinstance(error, _NEVER_SENT)):
                     raise self._no_server(error) from error

@@ -52,16 +52,18 @@ class Queue:
         """Close the connection."""
         self._connection.close()
 
-    def submit(self, spec: Spec, *, idempotency_key: str | None = None) -> "Job":
-        """Queue a job. When this returns, the job will run.
+    def submit(self, spec: Spec, *, idempotency_key: str | None = None, wait_s: int = 0) -> "Job":
+        """Queue a job. When this returns, the job will run; with `wait_s` (60 at most) it may have run already.
 
-        A lost answer is asked for again under the same key, so that one call never makes two jobs.
-        Raise `Invalid` with the wrong fields.
+        The server then answers at the job's end, if it comes in so many seconds, with the result in the
+        same answer. A lost answer is asked for again under the same key, so that one call never makes
+        two jobs. Raise `Invalid` with the wrong fields.
         """
         key = idempotency_key or str(uuid.uuid4())
         if not (key.isascii() and key.isprintable()):
             raise errors.Misconfigured("An idempotency key holds printable ASCII characters only.")
-        return Job(self._connection, self._connection.post(path("jobs"), dict(spec), idempotency_key=key))
+        answer = self._connection.post(path("jobs"), dict(spec), idempotency_key=key, wait_s=wait_s)
+        return Job(self._connection, answer)
 
     def check(self, spec: Spec) -> dict[str, Any]:
         """Return what a job would need, and queue nothing."""
@@ -231,6 +233,8 @@ class Job:
 
     def result(self) -> dict[str, Any]:
         """Return what the job came to, its `value` and more; raise `Conflict` while there is none."""
+        if self.data.get("result") is not None:
+            return dict(self.data["result"])
         found: dict[str, Any] = self._connection.get(self._path("result"))
         return found
 

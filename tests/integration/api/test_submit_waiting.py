@@ -17,12 +17,15 @@ def test_prefer_wait_holds_the_answer_until_the_end(client: FlaskClient, spec: d
     assert answer.status_code == 201
     assert answer.json["state"] == "succeeded"
     assert answer.headers["Preference-Applied"] == "wait=50"
+    assert answer.json["result"]["value"] == {"loss": 0.5}
+    assert answer.json["result"] == client.get(answer.json["links"]["result"]).json
+    assert client.get(answer.json["links"]["self"]).json["result"] is None
 
 
 def test_a_wait_that_is_over_answers_what_is(client: FlaskClient, spec: dict[str, Any]) -> None:
     answer = client.post("/v1/jobs", json=spec, headers={"Prefer": "wait=0"})
 
-    assert (answer.status_code, answer.json["state"]) == (201, "queued")
+    assert (answer.status_code, answer.json["state"], answer.json["result"]) == (201, "queued", None)
 
 
 def test_a_wait_is_cut_to_a_minute_and_ends_with_the_process(app: Flask, spec: dict[str, Any]) -> None:
