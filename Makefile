@@ -7,7 +7,7 @@ REV ?= $(shell printf '%04d' $$(( $$(ls alembic/versions/[0-9]*.py | wc -l) + 1 
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help demo up test check format documents lock revision clean
+.PHONY: help demo up test chaos check format documents lock revision clean
 
 help: ## Explain the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -20,6 +20,9 @@ up: $(VENV)/.demo ## Run the embedded stack on http://127.0.0.1:8080 until Ctrl-
 
 test: $(VENV)/.dev ## Run the tests (ARGS="..." goes to pytest)
 	@$(BIN)/python -m pytest $(ARGS)
+
+chaos: $(VENV)/.dev ## Run CHAOS_JOBS jobs (100) on each stack under a random killer (CHAOS_SEED), and print what was left
+	@$(BIN)/python -m tests.chaos
 
 check: $(VENV)/.dev ## Format, lint, types, imports
 	@$(BIN)/ruff format --check .
