@@ -7,7 +7,7 @@ from werkzeug.routing import BaseConverter
 
 from api import context, problems, requests
 from api.context import Context
-from api.routes import check, docs, events, files, fleet, health, jobs, logs, metrics, results
+from api.routes import check, docs, events, files, fleet, health, jobs, logs, metrics, results, uploads
 from api.schemas import Problem
 from shared.settings import Settings
 
@@ -19,6 +19,12 @@ class _JobId(BaseConverter):
     """A job's id in a path; anything else is no address of ours (404)."""
 
     regex = r"job_[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}"
+
+
+class _Sha256(BaseConverter):
+    """A SHA-256 in a path; anything else is no address of ours (404)."""
+
+    regex = r"[0-9a-f]{64}"
 
 
 def bare() -> OpenAPI:
@@ -34,9 +40,10 @@ def bare() -> OpenAPI:
     )
     app.openapi_version = "3.1.1"
     app.url_map.converters["job"] = _JobId
+    app.url_map.converters["sha256"] = _Sha256
     requests.install(app)
     problems.install(app)
-    for room in (jobs, check, events, metrics, files, logs, results, fleet, health):
+    for room in (jobs, check, events, metrics, files, logs, results, uploads, fleet, health):
         app.register_api(room.blueprint)
     app.register_blueprint(docs.blueprint)
     return app

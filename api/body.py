@@ -2,12 +2,14 @@
 
 import json
 import re
+from collections.abc import Iterator
 from typing import Any, TypeVar
 
 from flask import request
 from pydantic import BaseModel, ValidationError
-from werkzeug.exceptions import UnsupportedMediaType
+from werkzeug.exceptions import ClientDisconnected, UnsupportedMediaType
 
+from api import requests
 from shared.errors import BadRequest, BadSpec, TooLarge
 from shared.jsontext import parsed
 from shared.parts import field_errors
@@ -15,6 +17,13 @@ from shared.spec import SPEC_BYTES
 
 #: Objects and arrays inside each other, at most.
 DEPTH = 100
+#: Bytes of a content that are taken at a time.
+PIECE = 1 << 18
+#: Seconds for which a client that sends a content may be silent.
+SILENCE_S = 60.0
+
+#: Types of a content that is sent as it is; curl's `-T` names none.
+_OCTETS = frozenset({"", "application/octet-stream", "application/offset+octet-stream", "application/partial-upload"})
 
 _NUL = re.compile(r"(?<!\\)(?:\\\\)*\\u0000")
 
@@ -37,12 +46,39 @@ def read_json() -> Any:
     return strict_json(_read())
 
 
+def is_octets() -> bool:
+    """Whether the request brings the content of a file, as it is."""
+    return request.mimetype in _OCTETS and request.headers.get("Content-Encoding", "identity") == "identity"
+
+
+def pieces() -> Iterator[bytes]:
+    """Yield the content that the request brings, as it arrives; raise `BadRequest` when it breaks off."""
+    with requests.limited_silence(SILENCE_S):
+        while True:
+            try:
+                piece = request.stream.read(PIECE)
+            except (ClientDisconnected, OSError) as error:
+                raise BadRequest("The connection broke before the content's end.") from error
+            if not piece:
+                return
+            yield piece
+
+
+def read_model(model: type[Body]) -> Body:
+    """Return the request's JSON body as `model`."""
+    return _validated(model, read_json())
+
+
 def read_optional(model: type[Body]) -> Body:
     """Return the request's body as `model`; without a body, its defaults."""
     if request.content_length in {None, 0} and not request.is_json:
         return model()
+    return _validated(model, read_json())
+
+
+def _validated(model: type[Body], value: Any) -> Body:
     try:
-        return model.model_validate(read_json())
+        return model.model_validate(value)
     except ValidationError as error:
         fields = field_errors(error)
         raise BadSpec(f"{fields[0].pointer or 'The body'}: {fields[0].message}", fields=fields) from error

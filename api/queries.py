@@ -26,6 +26,7 @@ _EPOCH_MOST = 2**31 - 1
 _SEQ_MOST = 2**53
 
 _JOB_ID = re.compile(r"job_[0-9a-f-]{36}")
+_UPLOAD = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?\+00:00 [0-9a-f]{64}", re.ASCII)
 
 
 def encode_cursor(last_id: str) -> str:
@@ -35,13 +36,31 @@ def encode_cursor(last_id: str) -> str:
 
 def decode_cursor(cursor: str) -> str:
     """Return the id in a cursor; raise ValueError when it is none of ours."""
+    return _decoded(cursor, _JOB_ID)
+
+
+def decode_upload(cursor: str) -> str:
+    """Return when an upload was asked for first, and its SHA-256; raise ValueError when that is none of ours."""
+    text = _decoded(cursor, _UPLOAD)
+    try:
+        datetime.fromisoformat(text.partition(" ")[0])
+    except ValueError:
+        raise _no_cursor() from None
+    return text
+
+
+def _decoded(cursor: str, form: re.Pattern[str]) -> str:
     try:
         text = base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)).decode("ascii")
     except (binascii.Error, ValueError):
         text = ""
-    if not _JOB_ID.fullmatch(text):
-        raise PydanticCustomError("cursor", "is not a cursor that this API gave")
+    if not form.fullmatch(text):
+        raise _no_cursor()
     return text
+
+
+def _no_cursor() -> PydanticCustomError:
+    return PydanticCustomError("cursor", "is not a cursor that this API gave")
 
 
 def _tag(value: str) -> str:
@@ -83,6 +102,29 @@ class ArtifactPath(JobPath):
     """One artifact of a job."""
 
     name: str = Field(examples=["predictions.npz"])
+
+
+class UploadPath(_Parameters):
+    """One upload."""
+
+    sha256: str = Field(description="SHA-256 of the whole content", pattern=r"^[0-9a-f]{64}$")
+
+
+class UploadsQuery(_Parameters):
+    """Which page of the uploads."""
+
+    limit: int = Field(50, ge=1, le=100)
+    cursor: Annotated[str, AfterValidator(decode_upload)] | None = Field(
+        None, description="The next_cursor of the page before"
+    )
+
+    @property
+    def before(self) -> tuple[datetime, str] | None:
+        """The upload that the page before ended with."""
+        if self.cursor is None:
+            return None
+        at, _, sha256 = self.cursor.partition(" ")
+        return datetime.fromisoformat(at), sha256
 
 
 class JobsQuery(_Parameters):

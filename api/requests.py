@@ -4,7 +4,8 @@ import re
 import select
 import socket
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from urllib.parse import urlsplit
 
 from flask import Flask, Response, current_app, g, request
@@ -27,15 +28,33 @@ def current_id() -> str:
     return str(g.request_id)
 
 
+@contextmanager
+def limited_silence(seconds: float) -> Iterator[None]:
+    """Let reads of this request's body end in an error when the client says nothing for so long."""
+    found = _socket()
+    if found is None:
+        yield
+        return
+    found.settimeout(seconds)
+    try:
+        yield
+    finally:
+        with suppress(OSError):
+            found.settimeout(None)
+
+
 def hang_up() -> Callable[[], bool]:
     """Return what tells whether this request's client has gone; False where the server does not show its socket.
 
     Nothing but a write would tell otherwise, and a quiet text has nothing to write.
     """
+    found = _socket()
+    return (lambda: False) if found is None else lambda: _is_closed(found)
+
+
+def _socket() -> socket.socket | None:
     found = request.environ.get("gunicorn.socket") or request.environ.get("werkzeug.socket")
-    if not isinstance(found, socket.socket):
-        return lambda: False
-    return lambda: _is_closed(found)
+    return found if isinstance(found, socket.socket) else None
 
 
 def _is_closed(one: socket.socket) -> bool:

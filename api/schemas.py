@@ -5,11 +5,11 @@ Times are RFC 3339 in UTC with `Z`. Numbers that are not finite are `null`.
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, Field, RootModel
+from pydantic import BaseModel, Field, RootModel, StringConstraints
 
-from shared.parts import JobId
+from shared.parts import JobId, Name
 from shared.states import CancelMode, Kind, Lane, State, ValueKind
 
 _ID = "job_0193a2c4-7a3e-7c51-b2f0-1f6f3a9d8e21"
@@ -243,6 +243,40 @@ class QueuePage(BaseModel):
     object: Literal["list"] = "list"
     data: list[Queue]
     has_more: Literal[False] = False
+
+
+class UploadBody(BaseModel, extra="forbid", strict=True):
+    """A content that is to be sent, or may be there already."""
+
+    sha256: Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")] = Field(
+        description="SHA-256 of the whole content: 64 digits from 0-9 and a-f"
+    )
+    bytes: int = Field(ge=1, le=1 << 53, description="Size of the whole content; nothing cannot be sent")
+    name: Name | None = Field(None, description="What to show in lists, such as the file's name")
+
+
+class Upload(BaseModel, from_attributes=True):
+    """A content that was sent, or is being sent."""
+
+    object: Literal["upload"] = "upload"
+    sha256: str
+    ref: str = Field(description="How a job spec names it where a FILE stands, once it is complete")
+    bytes: int = Field(description="Size of the whole content")
+    offset: int = Field(description="Bytes that are there")
+    complete: bool = Field(description="All of it is there and was verified: jobs may use it")
+    name: str | None
+    created_at: datetime
+    seen_at: datetime = Field(description="Last asked for, added to, or named by a job")
+    complete_at: datetime | None
+
+
+class UploadPage(BaseModel):
+    """Uploads, the newest first."""
+
+    object: Literal["list"] = "list"
+    data: list[Upload]
+    has_more: bool
+    next_cursor: str | None = Field(description="What `cursor` continues with")
 
 
 class CheckAnswer(RootModel[dict[str, Any]]):

@@ -10,6 +10,7 @@ FitqError
 ├── Conflict         409
 ├── TooLarge         413
 ├── Unavailable      503
+├── DiskFull         507  the volume has no room for it
 ├── LeaseLost             the attempt may not write any more
 ├── CheckpointCorrupt     a checkpoint's file is not what its row says
 └── Misconfigured         a process cannot start; the message holds the remedy
@@ -104,6 +105,13 @@ class Unavailable(FitqError):
 
     code = "unavailable"
     status = 503
+
+
+class DiskFull(FitqError):
+    """The volume has no room for it."""
+
+    code = "disk_full"
+    status = 507
 
 
 class LeaseLost(FitqError):

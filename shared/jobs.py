@@ -18,7 +18,7 @@ from sqlalchemy import Connection, Engine
 from sqlalchemy.exc import IntegrityError
 from uuid6 import uuid7
 
-from shared import attempts, db, events, lineage, states
+from shared import attempts, db, events, lineage, parts, refs, states, uploads
 from shared.clock import after, now, unix_now
 from shared.errors import Conflict, LeaseLost, NotFound, Unavailable
 from shared.spec import SPEC_VERSION, Spec
@@ -111,8 +111,11 @@ def submit(
         connection.execute(
             sa.insert(job_tags), [{"job_id": job_id, "key": k, "value": v} for k, v in spec.tags.items()]
         )
+    needed = [(pointer, sha256) for pointer, file in parts.files(spec) if (sha256 := refs.upload(file))]
     if source:
         lineage.record(connection, job_id, source)
+        needed += uploads.of_model(connection, source.job)
+    uploads.record(connection, job_id, needed)
     events.append(connection, job_id, [("state", {"state": State.QUEUED})])
     return Submitted(job_id, spec.resources.lane, replayed=False)
 
@@ -418,6 +421,7 @@ def retry(connection: Connection, job_id: str) -> Lane:
     state = _locked_state(connection, job_id)
     if state not in {State.FAILED, State.CANCELLED}:
         raise Conflict(f"Job {job_id} is {state}: only a failed or cancelled job can be retried.")
+    uploads.require(connection, job_id)
     _change(
         connection,
         job_id,

@@ -1,12 +1,13 @@
 """What every part of a spec is made of: strict frozen models, plain words, errors with a place. Pure."""
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Discriminator, StringConstraints, ValidationError
-from pydantic_core import ErrorDetails
+from pydantic import AfterValidator, BaseModel, ConfigDict, Discriminator, StringConstraints, ValidationError
+from pydantic_core import ErrorDetails, PydanticCustomError
 
+from shared import refs
 from shared.errors import BadSpec, FieldError
 
 #: Wrong fields that one answer names: who has so many looks at the first ones.
@@ -15,8 +16,40 @@ ERRORS_MOST = 50
 JobId = Annotated[
     str, StringConstraints(pattern=r"^job_[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}$")
 ]
-#: A path below the volume's `data` folder.
-FilePath = Annotated[str, StringConstraints(min_length=1, max_length=400, pattern=r"^[^\x00-\x1f\\]+$")]
+
+
+class File(str):
+    """A file that a spec names, as `FilePath` leaves it, so that `files` finds it wherever it stands."""
+
+    __slots__ = ()
+    #: Whether it may be a folder, too.
+    folder = False
+
+
+class Folder(File):
+    """A folder or a file that a spec names."""
+
+    __slots__ = ()
+    folder = True
+
+
+def _is_named_well(value: str) -> str:
+    try:
+        refs.upload(value)
+    except ValueError as error:
+        raise PydanticCustomError("file", "{said}", {"said": str(error).rstrip(".")}) from None
+    return value
+
+
+_Named = Annotated[
+    str,
+    StringConstraints(min_length=1, max_length=400, pattern=r"^[^\x00-\x1f\\]+$"),
+    AfterValidator(_is_named_well),
+]
+#: A file: a path below the volume's `data` folder, or `sha256:<64 hex digits>` of a complete upload.
+FilePath = Annotated[_Named, AfterValidator(File)]
+#: The same, where a folder below `data` does as well.
+FolderPath = Annotated[_Named, AfterValidator(Folder)]
 Name = Annotated[str, StringConstraints(min_length=1, max_length=200, pattern=r"^[^\x00-\x1f\x7f]+$")]
 ArrayName = Annotated[str, StringConstraints(min_length=1, max_length=100)]
 MetricName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_.:/@-]{1,200}$")]
@@ -83,9 +116,33 @@ def _fields_of(detail: ErrorDetails) -> tuple[FieldError, ...]:
     return (FieldError(base, detail["msg"][:1].lower() + detail["msg"][1:]),)
 
 
+def files(part: Part) -> Iterator[tuple[str, File]]:
+    """Yield each file that a part of a spec names: a JSON pointer to the field, and the file."""
+    yield from _files(part, "")
+
+
+def _files(value: Any, place: str) -> Iterator[tuple[str, File]]:
+    if isinstance(value, File):
+        yield place, value
+    elif isinstance(value, Part):
+        for name in type(value).model_fields:
+            yield from _files(getattr(value, name), f"{place}/{name}")
+    elif isinstance(value, dict):
+        for key, inner in value.items():
+            yield from _files(inner, f"{place}/{_escaped(str(key))}")
+    elif isinstance(value, list | tuple) and value and not isinstance(value[0], int | float):
+        # Rows of numbers name no files, and there may be many.
+        for index, inner in enumerate(value):
+            yield from _files(inner, f"{place}/{index}")
+
+
 def pointer(loc: tuple[int | str, ...]) -> str:
     """Return a location as a JSON pointer, without the names that pydantic gives a union's members."""
     parts = [str(part) for part in loc if not re.fullmatch(r"<.*>|(dict|list)\[.*\]|\[key\]", str(part))]
     if parts and parts[-1] in {"str", "int", "none"}:
         parts.pop()
-    return "".join("/" + part.replace("~", "~0").replace("/", "~1") for part in parts)
+    return "".join("/" + _escaped(part) for part in parts)
+
+
+def _escaped(part: str) -> str:
+    return part.replace("~", "~0").replace("/", "~1")

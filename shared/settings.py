@@ -40,6 +40,10 @@ class Settings(BaseSettings):
     datasets: Path | None = None
     #: Seconds that `keras.datasets` may take to download a file.
     dataset_timeout_s: Annotated[float, Field(gt=0)] = 20.0
+    #: Largest content that is taken as an upload, MiB.
+    upload_max_mb: Annotated[int, Field(ge=1, le=1 << 30)] = 32768
+    #: Days for which an upload stays that no job needs and nobody asks for.
+    upload_keep_days: Annotated[float, Field(ge=1, le=36_500)] = 30.0
     #: Jobs that one worker runs at a time. Default: half of the machine's cores.
     slots: Annotated[int, Field(ge=1, le=256)] = max(1, (os.cpu_count() or 2) // 2)
     #: Lanes that a worker serves, separated by commas.

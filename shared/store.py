@@ -1,6 +1,7 @@
 """The volume: where files lie, and how they are written so that none is ever half there.
 
     data/                                       what users put there: npy, npz
+    uploads/<aa>/<sha256>                       what users sent, under the SHA-256 of it (shared/incoming.py)
     jobs/<job>/<attempt>/checkpoints/<name>.npz one file per checkpoint
     jobs/<job>/<attempt>/log.txt                what the runner printed
     jobs/<job>/<attempt>/<artifact>
@@ -16,12 +17,16 @@ import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from io import BufferedReader
 from pathlib import Path
 from typing import BinaryIO
 
+from shared import refs
 from shared.errors import BadData, CheckpointCorrupt
 
 _CHUNK = 1 << 20
+#: Uploads whose content this process has found to be what their names say: device, inode, size, time of change.
+_verified: set[tuple[int, int, int, int]] = set()
 
 
 @dataclass(frozen=True)
@@ -56,6 +61,11 @@ def log_path(job_id: str, attempt: int) -> str:
 def checkpoint_path(job_id: str, attempt: int, name: str) -> str:
     """Return the path of one checkpoint's file, below the volume."""
     return f"{attempt_folder(job_id, attempt)}/checkpoints/{name}.npz"
+
+
+def upload_path(sha256: str) -> str:
+    """Return the path of a whole upload, below the volume."""
+    return f"uploads/{sha256[:2]}/{sha256}"
 
 
 @contextmanager
@@ -126,7 +136,89 @@ def remove_job(volume: Path, job_id: str) -> None:
 
 
 def open_data(volume: Path, path: str) -> BinaryIO:
-    """Open a user's file below the volume's `data` folder, following no link on the way.
+    """Open what a spec's FILE names: a file below the volume's `data` folder, or an upload as `sha256:…`.
+
+    An upload is read once in each process to verify that it is what its name says; one that is not is
+    removed, so that it can be sent again. Raise `BadData` naming the file.
+    """
+    sha256 = _upload(path)
+    return _open_below(volume, path) if sha256 is None else _open_upload(volume, sha256)
+
+
+def check_data(volume: Path, path: str, *, folder: bool = False) -> None:
+    """Raise `BadData` unless FILE is there, without reading it; `folder`: it may be a folder below `data`."""
+    if (sha256 := _upload(path)) is not None:
+        _open_whole(volume, sha256).close()
+        return
+    descriptor = _descend(volume, path)
+    kind = os.fstat(descriptor).st_mode
+    os.close(descriptor)
+    if not (stat.S_ISREG(kind) or (folder and stat.S_ISDIR(kind))):
+        raise BadData(f"'{path}' is not a regular file{' and not a folder' if folder else ''}.")
+
+
+def _upload(path: str) -> str | None:
+    try:
+        return refs.upload(path)
+    except ValueError as error:
+        raise BadData(str(error)) from None
+
+
+def _open_upload(volume: Path, sha256: str) -> BinaryIO:
+    file = _open_whole(volume, sha256)
+    try:
+        now = os.fstat(file.fileno())
+        if (known := (now.st_dev, now.st_ino, now.st_size, now.st_mtime_ns)) not in _verified:
+            if hashlib.file_digest(file, "sha256").hexdigest() != sha256:
+                _remove_damaged(volume / upload_path(sha256), now)
+                raise BadData(f"The upload {refs.ref(sha256)} was damaged on the volume. {_SEND_AGAIN}")
+            _verified.add(known)
+            file.seek(0)
+    except BaseException:
+        file.close()
+        raise
+    return file
+
+
+#: What to do where an upload is not there.
+_SEND_AGAIN = "Send the file (again): `fitq upload FILE`, or Queue.upload(FILE)."
+
+
+def _open_whole(volume: Path, sha256: str) -> BufferedReader:
+    try:
+        descriptor = os.open(volume / upload_path(sha256), os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    except FileNotFoundError:
+        raise BadData(f"There is no complete upload {refs.ref(sha256)}. {_SEND_AGAIN}") from None
+    except OSError as error:
+        raise BadData(f"The upload {refs.ref(sha256)} cannot be opened: {error.strerror}.") from error
+    return os.fdopen(descriptor, "rb")
+
+
+def _remove_damaged(path: Path, found: os.stat_result) -> None:
+    """Remove a file that is not what its name says, unless another one has taken its place meanwhile."""
+    if is_same(path, found):
+        path.unlink(missing_ok=True)
+
+
+def is_same(path: Path, found: os.stat_result) -> bool:
+    """Whether the file at `path` is the one that was looked at, and not another in its place."""
+    try:
+        now = path.stat(follow_symlinks=False)
+    except FileNotFoundError:
+        return False
+    return (now.st_dev, now.st_ino) == (found.st_dev, found.st_ino)
+
+
+def _open_below(volume: Path, path: str) -> BinaryIO:
+    descriptor = _descend(volume, path)
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise BadData(f"'{path}' is not a regular file.")
+    return os.fdopen(descriptor, "rb")
+
+
+def _descend(volume: Path, path: str) -> int:
+    """Open a path below the volume's `data` folder, following no link on the way.
 
     Each component is opened relative to the one before with O_NOFOLLOW, so that a link swapped in
     after a check changes nothing. Raise `BadData` naming the path.
@@ -145,10 +237,7 @@ def open_data(volume: Path, path: str) -> BinaryIO:
                 os.close(parent)
     except OSError as error:
         raise BadData(_why(path, error)) from error
-    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-        os.close(descriptor)
-        raise BadData(f"'{path}' is not a regular file.")
-    return os.fdopen(descriptor, "rb")
+    return descriptor
 
 
 def _why(path: str, error: OSError) -> str:

@@ -196,11 +196,29 @@ job_inputs = Table(
     "job_inputs",
     metadata,
     Column("job_id", ForeignKey("jobs.id", ondelete="CASCADE"), primary_key=True),
-    Column("role", String(32), primary_key=True, comment="model"),
+    Column("role", String(32), primary_key=True, comment="model, or upload-<n> from 0"),
     Column("source_job_id", ForeignKey("jobs.id"), comment="the job whose result is used"),
     Column("checkpoint", String(64), comment="the name of the source job's checkpoint"),
     Column("sha256", String(64), nullable=False, comment="of the content that was pinned at submit"),
+    Column("pointer", String(1000), comment="the field that names it: a JSON pointer"),
     Index("ix_job_inputs_source", "source_job_id", "checkpoint"),
+    Index("ix_job_inputs_sha256", "sha256"),
+)
+
+uploads = Table(
+    "uploads",
+    metadata,
+    Column("sha256", String(64), primary_key=True, comment="of the whole content; its name everywhere"),
+    Column("bytes", BigInteger, nullable=False, comment="of the whole content"),
+    Column("received", BigInteger, nullable=False, default=0, comment="bytes that had arrived when a request ended"),
+    Column("name", String(200), comment="what the file was called where it came from"),
+    Column("created_at", UTCDateTime, nullable=False, comment="first asked for"),
+    Column("seen_at", UTCDateTime, nullable=False, comment="last asked for, added to or named by a job"),
+    Column("complete_at", UTCDateTime, comment="all of it is on the volume, and its SHA-256 was verified"),
+    CheckConstraint("bytes > 0 AND received BETWEEN 0 AND bytes", name="received"),
+    CheckConstraint("complete_at IS NULL OR received = bytes", name="complete"),
+    Index("ix_uploads_created", "created_at", "sha256"),
+    Index("ix_uploads_seen", "seen_at"),
 )
 
 job_tags = Table(

@@ -1,6 +1,7 @@
 """The published interface: docs/openapi.json is valid, current, and what the routes do."""
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +31,7 @@ def test_every_route_is_in_it(document: dict[str, Any]) -> None:
     made = app.bare()
     undocumented = {"docs.openapi", "docs.page", "docs.script"}
     routes = {
-        (rule.rule.replace("<job:job_id>", "{job_id}").replace("<name>", "{name}"), method.lower())
+        (re.sub(r"<(?:\w+:)?(\w+)>", r"{\1}", rule.rule), method.lower())
         for rule in made.url_map.iter_rules()
         if rule.endpoint not in undocumented
         for method in (rule.methods or set()) - {"HEAD", "OPTIONS"}

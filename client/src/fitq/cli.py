@@ -19,6 +19,7 @@ GROUP = "fitq.commands"
 #: Where each command of the client lives, and the line that `fitq --help` says about it.
 COMMANDS = {
     "submit": ("fitq.commands.submit:submit", "Queue the job in a JSON or YAML file."),
+    "upload": ("fitq.commands.upload:upload", "Bring files to the server, for jobs to use."),
     "jobs": ("fitq.commands.lists:jobs", "List jobs, the newest first."),
     "show": ("fitq.commands.reading:show", "Show one job."),
     "watch": ("fitq.commands.watch:watch", "Follow jobs to their end."),

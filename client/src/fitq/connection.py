@@ -11,7 +11,7 @@ import json
 import re
 import socket
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, BinaryIO
 from urllib.parse import quote, urlsplit
@@ -98,6 +98,25 @@ class Connection:
         answer = self._send("POST", path, body=body, headers=headers, repeatable=repeatable, wait_s=wait_s)
         return self.decoded(answer.text)
 
+    def ask(self, path: str, body: Any, *, wait_s: float) -> Any:
+        """Send JSON that does no harm twice, and return the JSON that answers it, which may take `wait_s` longer."""
+        return self.decoded(self._send("POST", path, body=body, repeatable=True, wait_s=wait_s).text)
+
+    def append(self, path: str, pieces: Iterable[bytes], *, offset: int, length: int, wait_s: float) -> Any:
+        """Send a part of an upload once, and return the JSON that answers it, which may take `wait_s` longer."""
+        headers = {"Content-Type": "application/octet-stream", "Content-Length": str(length)}
+        headers["Upload-Offset"] = str(offset)
+        with self.translated():
+            timeout = self._patience(wait_s)
+            response = self._client.request("PATCH", path, content=pieces, headers=headers, timeout=timeout)
+        self._check(response)
+        return self.decoded(response.text)
+
+    def _patience(self, wait_s: float) -> httpx2.Timeout:
+        """Return the usual time-outs, with so many seconds more for an answer."""
+        usual = self._client.timeout
+        return httpx2.Timeout(usual.write, connect=usual.connect, read=(usual.read or 0) + wait_s)
+
     def download(self, path: str, file: BinaryIO) -> None:
         """Write the bytes at a path to an open file; raise `BadDownload` unless their SHA-256 is the announced one."""
         digest = hashlib.sha256()
@@ -134,8 +153,7 @@ class Connection:
         headers: Mapping[str, str] | None = None,
         wait_s: float = 0,
     ) -> httpx2.Response:
-        usual = self._client.timeout
-        patience = httpx2.Timeout(usual.write, connect=usual.connect, read=(usual.read or 0) + wait_s)
+        patience = self._patience(wait_s)
         for delay in (*RETRY_DELAYS_S, None):
             try:
                 response = self._client.request(

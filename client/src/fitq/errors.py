@@ -11,6 +11,7 @@ FitqError
 │   ├── Conflict     409: the state of the job does not allow that
 │   └── Unavailable  429, 502, 503, 504: later it may
 ├── AmbiguousId      a shortened id means several jobs
+├── BadUpload        a file cannot be read, or changed while it was sent
 ├── BadDownload      a file arrived otherwise than it left
 ├── WaitTimeout      the wait was over before the job was (also a TimeoutError)
 ├── JobFailed        the job ended as failed
@@ -110,6 +111,10 @@ def problem_class(status: int) -> type[Problem]:
 
 class AmbiguousId(FitqError):
     """A shortened id means several jobs."""
+
+
+class BadUpload(FitqError):
+    """The file cannot be sent."""
 
 
 class BadDownload(FitqError):

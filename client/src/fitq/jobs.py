@@ -7,11 +7,12 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from fitq import errors
+from fitq import errors, uploads
 from fitq.connection import DEFAULT_URL, Connection, path
 from fitq.follow import TERMINAL, Event, Following
 from fitq.ids import candidates, is_whole
 from fitq.logtail import LogPart, LogTail
+from fitq.uploads import Progress, Source
 
 #: Jobs that an ambiguous id lists.
 _LISTED = 5
@@ -64,6 +65,24 @@ class Queue:
             raise errors.Misconfigured("An idempotency key holds printable ASCII characters only.")
         answer = self._connection.post(path("jobs"), dict(spec), idempotency_key=key, wait_s=wait_s)
         return Job(self._connection, answer)
+
+    def upload(self, source: Source, *, name: str | None = None, progress: Progress | None = None) -> str:
+        """Bring a file, bytes or an open file's rest to the server; return how a spec names it, `sha256:…`.
+
+        What the server has is not sent again, and what broke off goes on where it was, now or at the next
+        call. `progress` is told bytes that arrived and bytes in all. Raise `BadUpload` when it cannot be read.
+        """
+        return uploads.upload(self._connection, source, name=name, progress=progress)
+
+    def uploads(self) -> Iterator[dict[str, Any]]:
+        """Yield what was uploaded, the newest first."""
+        cursor: dict[str, str] = {}
+        while True:
+            page = self._connection.get(path("uploads"), {"limit": str(PAGE), **cursor})
+            yield from page["data"]
+            if not page["has_more"]:
+                return
+            cursor = {"cursor": page["next_cursor"]}
 
     def check(self, spec: Spec) -> dict[str, Any]:
         """Return what a job would need, and queue nothing."""

@@ -2,8 +2,8 @@
 
 from typing import Any
 
-from api.sources import files
 from shared import spec
+from shared.parts import files
 
 MODEL = {"layers": [{"Dense": {"units": 2}}], "input_shape": [4]}
 
