@@ -101,7 +101,7 @@ class CheckpointPath(JobPath):
 class ArtifactPath(JobPath):
     """One artifact of a job."""
 
-    name: str = Field(examples=["predictions.npz"])
+    name: str = Field(description="A relative path; it may hold slashes", examples=["predictions.npz"])
 
 
 class UploadPath(_Parameters):

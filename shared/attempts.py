@@ -66,7 +66,9 @@ def progressed(connection: Connection, job_id: str, step: int) -> None:
     connection.execute(sa.update(jobs).where(further).values(failures=0, furthest_step=step))
 
 
-def add_artifact(connection: Connection, job_id: str, attempt: int, **values: Any) -> None:
-    """Write the row that makes an artifact exist."""
-    connection.execute(sa.delete(artifacts).where(artifacts.c.job_id == job_id, artifacts.c.name == values["name"]))
+def add_artifact(connection: Connection, job_id: str, attempt: int, **values: Any) -> list[str]:
+    """Write the row that makes an artifact exist; return the path of the file that it was before, if another."""
+    named = sa.and_(artifacts.c.job_id == job_id, artifacts.c.name == values["name"])
+    before = connection.execute(sa.delete(artifacts).where(named).returning(artifacts.c.path)).scalars().all()
     connection.execute(sa.insert(artifacts).values(job_id=job_id, attempt=attempt, created_at=now(), **values))
+    return [path for path in before if path != values["path"]]

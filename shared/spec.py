@@ -4,17 +4,18 @@
 field. The same models make the OpenAPI document.
 """
 
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Literal, Self
 
-from pydantic import Field, StringConstraints, ValidationError, field_validator, model_validator
+from pydantic import Field, StringConstraints, ValidationError, model_validator
 from pydantic_core import PydanticCustomError
 
-from shared import architecture
+from shared import callback_spec
+from shared.callback_spec import Callbacks
 from shared.data_spec import EvaluateData, PredictData, TrainData
 from shared.errors import BadSpec, FieldError
 from shared.fit_spec import Checkpoint, Compile, Fit
 from shared.model_spec import JobModel, Model
-from shared.parts import Name, Part, allowed, field_errors
+from shared.parts import Name, Part, field_errors
 from shared.states import Kind, Lane
 
 #: The version of this contract; it grows when the meaning of a spec changes.
@@ -63,15 +64,13 @@ class TrainSpec(_Job):
     data: TrainData
     compile: Compile
     fit: Fit = Fit()
-    callbacks: list[str | dict[str, Any]] = Field(default_factory=list, max_length=32)
+    callbacks: Callbacks = Field(default_factory=list)
     checkpoint: Checkpoint = Checkpoint()
 
-    @field_validator("callbacks")
-    @classmethod
-    def _known_callbacks(cls, value: list[str | dict[str, Any]]) -> list[str | dict[str, Any]]:
-        for index, callback in enumerate(value):
-            allowed(architecture.checked_callback, callback, pointer=f"/{index}")
-        return value
+    @model_validator(mode="after")
+    def _a_rate_for_each_epoch(self) -> Self:
+        callback_spec.check_rates(self.callbacks, self.fit.epochs)
+        return self
 
 
 class EvaluateSpec(_Job):

@@ -5,6 +5,7 @@
     jobs/<job>/<attempt>/checkpoints/<name>.npz one file per checkpoint
     jobs/<job>/<attempt>/log.txt                what the runner printed
     jobs/<job>/<attempt>/<artifact>
+    jobs/<job>/<attempt>/files/<number>    what callbacks leave: a row says what it is called
 
 Only a row in SQL makes a file exist: each attempt writes below a folder of its own, so that an
 attempt that lost its lease can leave nothing but files that nobody names.
@@ -95,6 +96,16 @@ def sync_folder(folder: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def sync_file(volume: Path, path: str) -> None:
+    """Make a file last that somebody else has written, and its name."""
+    descriptor = os.open(volume / path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+    sync_folder((volume / path).parent)
 
 
 def describe(volume: Path, path: str) -> StoredFile:
@@ -259,3 +270,32 @@ def relative_parts(path: str) -> list[str]:
     if not is_relative(path):
         raise BadData(f"'{path[:200]}' must be a relative path below the volume's data folder, without '..'.")
     return path.split("/")
+
+
+def take_over(volume: Path, source: str, target: str) -> bool:
+    """Let a file be at a second path as well, so that it outlives the first; return whether it is still there."""
+    (volume / target).parent.mkdir(parents=True, exist_ok=True)
+    try:
+        os.link(volume / source, volume / target)
+    except FileNotFoundError:
+        return False
+    except OSError:  # a file system without hard links
+        return copy_part(volume, source, target, None) is not None
+    sync_folder((volume / target).parent)
+    return True
+
+
+def copy_part(volume: Path, source: str, target: str, size: int | None) -> StoredFile | None:
+    """Copy a file's first `size` bytes (all: None); return what was written, None where the source is gone."""
+    digest = hashlib.sha256()
+    done = 0
+    try:
+        origin = (volume / source).open("rb")
+    except FileNotFoundError:
+        return None
+    with origin, writing(volume, target) as copy:
+        while chunk := origin.read(_CHUNK if size is None else min(_CHUNK, size - done)):
+            copy.write(chunk)
+            digest.update(chunk)
+            done += len(chunk)
+    return StoredFile(target, done, digest.hexdigest())

@@ -223,7 +223,7 @@ class Reporter:
             case Checkpointed():
                 return self._checkpoint(connection, message, said)
             case Artifact():
-                attempts.add_artifact(
+                return attempts.add_artifact(
                     connection,
                     job_id,
                     attempt,

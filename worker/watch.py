@@ -10,7 +10,7 @@ import time
 from dataclasses import dataclass
 from multiprocessing import connection as pipes
 
-from shared import log, store
+from shared import log, names, store
 from shared.jobs import Attempt
 from shared.states import CancelMode, Failure
 from worker import wire
@@ -115,6 +115,8 @@ class Watch:
                 return FailedWith(Failure.INTERNAL, "The runner sent a supervisor's message.")
             case Checkpointed() | Artifact() if not self._owns(message.file.path):
                 return FailedWith(Failure.INTERNAL, "The runner named a file that is not its attempt's.")
+            case Artifact() if not names.is_name(message.name):
+                return FailedWith(Failure.INTERNAL, "The runner left a file under a name that is none.")
             case Started() if self._started:
                 return FailedWith(Failure.INTERNAL, "The runner said twice that it has started.")
             case Started():

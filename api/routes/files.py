@@ -12,7 +12,7 @@ from flask_openapi.models.tag import Tag
 from api import answers, context, problems, schemas
 from api.context import Context
 from api.queries import ArtifactPath, CheckpointPath, JobPath
-from shared import checkpoints, db, listing, store
+from shared import checkpoints, db, listing, names, store
 from shared.errors import CheckpointCorrupt, NotFound
 from shared.store import StoredFile
 
@@ -20,7 +20,6 @@ blueprint = APIBlueprint("files", __name__, abp_tags=[Tag(name="files", descript
 
 _OCTETS = "application/octet-stream"
 _EPOCH = re.compile(r"[0-9]{1,15}")
-_ARTIFACT = re.compile(r"[A-Za-z0-9_.-]{1,200}")
 
 
 def _content(kind: str) -> dict[str | int, Any]:
@@ -68,14 +67,14 @@ def list_artifacts(path: JobPath) -> Response:
 
 
 @blueprint.get(
-    "/v1/jobs/<job:job_id>/artifacts/<name>/content",
+    "/v1/jobs/<job:job_id>/artifacts/<path:name>/content",
     responses={**_content(_OCTETS), 304: None, **problems.documented(400, 404, 416, 503)},
 )
 def read_artifact(path: ArtifactPath) -> Response:
-    """Download an artifact, such as `predictions.npz`. The ETag is its SHA-256."""
+    """Download an artifact, such as `predictions.npz` or `logs/train.csv`. The ETag is its SHA-256."""
     here = context.current()
     missing = NotFound(f"Job {path.job_id} has no artifact '{path.name[:100]}'.")
-    if not _ARTIFACT.fullmatch(path.name):
+    if not names.is_name(path.name):
         raise missing
     with db.read(here.engine) as connection:
         listing.require(connection, path.job_id)
@@ -83,7 +82,7 @@ def read_artifact(path: ArtifactPath) -> Response:
     if found is None:
         raise missing
     file, kind = found
-    return _download(here, file, f"{path.job_id}-{path.name}", kind, None)
+    return _download(here, file, f"{path.job_id}-{path.name.rpartition('/')[2]}", kind, None)
 
 
 def _download(here: Context, file: StoredFile, name: str, kind: str, at: datetime | None) -> Response:

@@ -10,6 +10,7 @@ from shared.allowlist.values import (
     DIM_MOST,
     Either,
     Fields,
+    FileName,
     Flag,
     Many,
     Nested,
@@ -189,7 +190,9 @@ ARGUMENTS: dict[str, Value | Ref] = {
     "shape": maybe(Shape()),
     "shared_axes": maybe(_AXES),
     "size": sizes(1, 1024),
-    "stateful": Off(),
+    "stateful": Off(
+        "false: jobs are trained in shuffled batches and resumed, where state between batches has no meaning"
+    ),
     "strides": sizes(1, 1024),
     "target_shape": Either(Whole(-1, DIM_MOST), Shape(free=True)),
     "tile_grid_size": Many(Whole(1, 1024), 2, 2),
@@ -239,9 +242,29 @@ _INITIALIZER: dict[str, Value | Ref] = {
 }
 
 _CALLBACK: dict[str, Value | Ref] = {
+    "append": _FLAG,
     "baseline": maybe(_NUMBER),
+    "embeddings_freq": Off("0: embeddings are weights, which the job's checkpoints hold", 0),
+    "embeddings_metadata": _NULL,
     "factor": Real(0, 1, below=True),
+    "filename": FileName(),
+    "filepath": FileName(template=True),
+    "histogram_freq": _COUNT,
+    "initial_value_threshold": maybe(_NUMBER),
+    "log_dir": FileName(most=100),
     "mode": Word(("auto", "min", "max")),
+    "profile_batch": Off("0: profile the script by hand", 0),
+    # The job spec's size is the bound: a rate takes two bytes at least.
+    "rates": Many(Real(0, 1e6), 1_000_000),
+    "save_best_only": _FLAG,
+    "save_freq": Either(Word(("epoch",)), Whole(1, _COUNT_MOST)),
+    "save_weights_only": _FLAG,
+    "separator": Text(re.compile(r"[^\"\r\n\x00\ud800-\udfff]"), "one character, no quote and no end of line"),
+    "swap_on_epoch": _FLAG,
+    "update_freq": Either(Word(("batch", "epoch")), Whole(1, _COUNT_MOST)),
+    "write_graph": _FLAG,
+    "write_images": Off("false: histogram_freq shows the weights", value=False),
+    "write_steps_per_second": _FLAG,
 }
 
 #: What one kind of class calls differently.

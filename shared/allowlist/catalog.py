@@ -296,6 +296,13 @@ _CALLBACKS: dict[str, str] = {
     "EarlyStopping": "monitor min_delta patience verbose mode baseline restore_best_weights start_from_epoch",
     "ReduceLROnPlateau": "monitor factor patience verbose mode min_delta cooldown min_lr",
     "TerminateOnNaN": "raise_error",
+    "LearningRateScheduler": "rates! verbose",
+    "SwapEMAWeights": "swap_on_epoch",
+    "ModelCheckpoint": "filepath! monitor verbose save_best_only save_weights_only mode save_freq "
+    "initial_value_threshold",
+    "CSVLogger": "filename! separator append",
+    "TensorBoard": "log_dir histogram_freq write_graph write_images write_steps_per_second update_freq profile_batch "
+    "embeddings_freq embeddings_metadata",
 }
 
 #: The allowed classes and their arguments, by kind.
@@ -391,16 +398,15 @@ REFUSED: dict[str, dict[str, str]] = {
         ),
     },
     "callbacks": {
+        "BackupAndRestore": f"{_OURS}: it resumes from its checkpoints, to the bit; leave the callback out",
+        "OrbaxCheckpoint": f"{_OURS}; see the spec's checkpoint, or use ModelCheckpoint",
+        "History": f"{_OURS}; ask for the job's history",
+        "ProgbarLogger": f"{_OURS}; follow the job (fitq watch, or its events)",
+        "RemoteMonitor": "a job calls no addresses; follow its events, or ask for its metrics",
+        "LambdaCallback": "it carries code, and no code travels in a spec; read the job's events, and act on them",
         **dict.fromkeys(
-            ("ModelCheckpoint", "BackupAndRestore", "OrbaxCheckpoint"), f"{_OURS}; see the spec's checkpoint"
+            ("Callback", "CallbackList"), "it is a base class without behaviour; name the one that you need"
         ),
-        **dict.fromkeys(
-            ("CSVLogger", "History", "ProgbarLogger", "RemoteMonitor", "TensorBoard"),
-            f"{_OURS}; ask for the job's metrics",
-        ),
-        "LearningRateScheduler": "it carries code; give the optimizer a schedule as its learning_rate",
-        "LambdaCallback": "it carries code, and no code travels in a spec",
-        "SwapEMAWeights": "the optimizer's use_ema does that at the end of training",
     },
     "policies": dict.fromkeys(
         ("QuantizedDTypePolicy", "QuantizedFloat8DTypePolicy", "GPTQDTypePolicy", "AWQDTypePolicy", "Int4DTypePolicy"),

@@ -11,6 +11,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+from shared import names
+
 #: The largest size of one axis.
 DIM_MOST = 65_536
 #: The most elements in a shape whose sizes are all known.
@@ -92,16 +94,14 @@ class Flag:
 
 @dataclass(frozen=True)
 class Off:
-    """False only: what is asked for has no meaning where batches are shuffled and jobs resumed."""
+    """One value only, and why: what is asked for otherwise has no meaning in a job."""
 
-    @property
-    def says(self) -> str:
-        """Say why."""
-        return "false: jobs are trained in shuffled batches and resumed, where state between batches has no meaning"
+    says: str
+    value: object = False
 
     def accepts(self, value: object) -> bool:
-        """Return whether the value is False."""
-        return value is False
+        """Return whether the value is that one."""
+        return value == self.value and type(value) is type(self.value)
 
 
 @dataclass(frozen=True)
@@ -130,6 +130,25 @@ class Text:
     def accepts(self, value: object) -> bool:
         """Return whether the value is text of that form."""
         return isinstance(value, str) and self.pattern.fullmatch(value) is not None
+
+
+@dataclass(frozen=True)
+class FileName:
+    """The name of a file or folder that the job leaves; `template` also takes Keras's format fields."""
+
+    template: bool = False
+    most: int = names.NAME_MOST
+
+    @property
+    def says(self) -> str:
+        """Say the limits."""
+        fields = ", with fields such as {epoch:02d} and {val_loss:.2f}" if self.template else ""
+        return f"a relative path of at most {self.most} characters{fields}, without '..' or any of \\ : * ? \" < > |"
+
+    def accepts(self, value: object) -> bool:
+        """Return whether the value is such a name; a `./` in front is left out."""
+        judge = names.is_template if self.template else names.is_name
+        return isinstance(value, str) and len(value) <= self.most and judge(names.plain(value))
 
 
 @dataclass(frozen=True)

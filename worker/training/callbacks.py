@@ -7,8 +7,9 @@ import keras
 
 from shared import architecture
 from shared.errors import BadSpec
-from worker.training import state
+from worker.training import events, recorders, state
 from worker.training.faults import explained
+from worker.training.files import Files
 from worker.training.port import Report
 from worker.wire import Epoch
 
@@ -40,20 +41,33 @@ def numbers(logs: dict[str, Any] | None) -> dict[str, float]:
     return {name: float(value) for name, value in (logs or {}).items() if isinstance(value, (int, float))}
 
 
-def build(specs: list[str | dict[str, Any]], model: Any) -> list[Any]:
-    """Return the spec's callbacks. Raise `BadSpec` for one that cannot work on this model."""
-    made = [_callback(architecture.checked_callback(spec)) for spec in specs]
-    rate = getattr(model.optimizer, "_learning_rate", None)
-    scheduled = isinstance(rate, keras.optimizers.schedules.LearningRateSchedule)
-    if scheduled and any(isinstance(one, keras.callbacks.ReduceLROnPlateau) for one in made):
-        raise BadSpec("ReduceLROnPlateau cannot change a learning rate that follows a schedule: choose one of the two.")
-    return made
+def build(specs: list[str | dict[str, Any]], model: Any, files: Files) -> list[Any]:
+    """Return the spec's callbacks, their files in `files`. Raise `BadSpec` for one that cannot work on this model."""
+    configs = [architecture.checked_callback(spec) for spec in specs]
+    optimizer = getattr(model.optimizer, "inner_optimizer", model.optimizer)
+    scheduled = isinstance(getattr(optimizer, "_learning_rate", None), keras.optimizers.schedules.LearningRateSchedule)
+    for name in (config["class_name"] for config in configs):
+        if scheduled and name in {"ReduceLROnPlateau", "LearningRateScheduler"}:
+            raise BadSpec(f"{name} cannot change a learning rate that follows a schedule: choose one of the two.")
+        if name == "SwapEMAWeights" and not getattr(optimizer, "use_ema", False):
+            raise BadSpec("SwapEMAWeights needs an optimizer with use_ema: true.")
+    return [_callback(config["class_name"], config["config"], files) for config in configs]
 
 
-def _callback(config: dict[str, Any]) -> Any:
+def _callback(name: str, arguments: dict[str, Any], files: Files) -> Any:
     # Callbacks have no from_config; the allow-list has checked the name and every argument.
-    with explained(f"The callback {config['class_name']} cannot be made"):
-        return getattr(keras.callbacks, config["class_name"])(**config["config"])
+    with explained(f"The callback {name} cannot be made"):
+        match name:
+            case "LearningRateScheduler":
+                return recorders.RateTable(**arguments)
+            case "CSVLogger":
+                return recorders.CSVLogger(files, **arguments)
+            case "ModelCheckpoint":
+                return recorders.ModelCheckpoint(files, **arguments)
+            case "TensorBoard":
+                return events.EventLog(files, **arguments)
+            case _:
+                return getattr(keras.callbacks, name)(**arguments)
 
 
 def wants_train_batches(callbacks: list[Any]) -> bool:
@@ -67,7 +81,9 @@ def wants_test_batches(callbacks: list[Any]) -> bool:
 
 
 def _overrides(callback: Any, hooks: tuple[str, ...]) -> bool:
-    return any(getattr(type(callback), hook) is not getattr(keras.callbacks.Callback, hook) for hook in hooks)
+    return getattr(callback, "by_batch", True) and any(
+        getattr(type(callback), hook) is not getattr(keras.callbacks.Callback, hook) for hook in hooks
+    )
 
 
 def capture(callbacks: list[Any]) -> tuple[list[dict[str, Any]], state.Arrays]:

@@ -51,6 +51,8 @@ class Progress:
     finished: bool = False
     #: One state for each callback, in order, Keras's History last.
     callbacks: list[dict[str, Any]] = field(default_factory=list)
+    #: The files that callbacks have left so far (`worker/training/files.py`).
+    files: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

@@ -19,6 +19,7 @@ from worker.training import callbacks, checkpoints, engine
 from worker.training.batches import Order
 from worker.training.checkpoints import Contents, Position, Progress
 from worker.training.data import Samples
+from worker.training.files import Files
 from worker.training.port import Report
 from worker.training.pulse import Pulse
 from worker.wire import Assignment, Checkpointed, Epoch, Resumable, Resumed
@@ -54,8 +55,9 @@ class Session:
             what = "The model cannot be validated on the data"
             self._validating = engine.loop(model, model.test_step, validation, order, what)
         self.stream = callbacks.EpochStream(report)
+        self.files = Files(assignment, report)
         self.callbacks = keras.callbacks.CallbackList(
-            [*callbacks.build(spec.callbacks, model), self.stream],
+            [*callbacks.build(spec.callbacks, model, self.files), self.stream],
             add_history=True,
             model=model,
             epochs=fit.epochs,
@@ -82,6 +84,9 @@ class Session:
             self._restore(*found)
         epoch = self.position.epoch if self.position.step else 0
         self.report.say(Resumed(epoch, self.position.step, tuple(skipped)))
+        if found is not None:
+            # What the attempt before did not come to say.
+            self.files.publish(final=True)
 
     def _newest(self) -> tuple[tuple[Resumable, Contents] | None, list[str]]:
         """Return the newest sound checkpoint, and why newer ones were passed over."""
@@ -90,10 +95,12 @@ class Session:
             try:
                 contents = checkpoints.read(Path(self.assignment.volume), candidate.file)
                 self._check(contents)
+                self.files.restore(contents.progress.files)
             except CheckpointCorrupt as error:
                 skipped.append(f"{candidate.name} was passed over: {error.message}")
             else:
                 return (candidate, contents), skipped
+        self.files.restore({})
         return None, skipped
 
     def _check(self, contents: Contents) -> None:
@@ -226,10 +233,12 @@ class Session:
             return self.finished_as
         self.model.optimizer.finalize_variable_values(self.model.trainable_weights)
         self.callbacks.on_train_end(self.stream.last)
-        if checkpoints.digest(self.model) == self.weights_sha256:
-            return f"epoch-{self.position.epoch - 1}"
-        self._save("final", finished=True)
-        return "final"
+        final = f"epoch-{self.position.epoch - 1}"
+        if checkpoints.digest(self.model) != self.weights_sha256:
+            self._save("final", finished=True)
+            final = "final"
+        self.files.publish(final=True)
+        return final
 
     # --- checkpoints ---
 
@@ -248,7 +257,9 @@ class Session:
     ) -> None:
         self.pulse.phase("saving", epoch=self.position.epoch, step=self.position.step_in_epoch)
         states, arrays = callbacks.capture(self.callbacks.callbacks)
-        progress = Progress(self.position, self._order.rows, self.model.stop_training, finished, states)
+        progress = Progress(
+            self.position, self._order.rows, self.model.stop_training, finished, states, self.files.state()
+        )
         self.weights_sha256 = checkpoints.digest(self.model)
         file = checkpoints.write(
             Path(self.assignment.volume),
@@ -266,6 +277,7 @@ class Session:
                 name, self.position.epoch, self.position.step, file, self.weights_sha256, monitor, value, greater
             )
         )
+        self.files.publish()
 
     def _monitored(self, logs: dict[str, float] | None) -> tuple[str | None, float | None, bool]:
         if logs is None:

@@ -17,10 +17,14 @@ class _NotStateError(Exception):
 
 
 def capture(thing: Any, arrays: Arrays, prefix: str) -> dict[str, Any]:
-    """Return the state of an object's attributes as JSON; arrays go to `arrays` under names with `prefix`."""
+    """Return the state of an object's attributes as JSON; arrays go to `arrays` under names with `prefix`.
+
+    What the object's class names in `not_state` is left out: what its constructor was given, once more.
+    """
     state = {}
+    left_out = _DERIVED | getattr(type(thing), "not_state", frozenset())
     for name, value in vars(thing).items():
-        if name in _DERIVED:
+        if name in left_out:
             continue
         try:
             state[name] = _encode(value, arrays, f"{prefix}.{name}")

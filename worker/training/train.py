@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from shared.errors import NaNLoss
 from shared.spec import TrainSpec
 from worker.training import data, models, results, sizing
 from worker.training.port import Report
@@ -14,8 +15,14 @@ def run(assignment: Assignment, spec: TrainSpec, report: Report, *, jit: bool) -
     """Train a model, from the job's newest checkpoint if it has one."""
     session = _prepare(assignment, spec, report, jit=jit)
     session.begin()
-    mode = None if session.finished_as else session.train()
+    try:
+        mode = None if session.finished_as else session.train()
+    except NaNLoss:
+        # The epoch in which it happened is told, too.
+        session.files.publish(final=True)
+        raise
     if mode is not None:
+        session.files.publish(final=True)
         return Stopped(mode)
     final = session.end()
     return Finished(_value(session), session.weights_sha256, final)

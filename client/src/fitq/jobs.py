@@ -280,8 +280,8 @@ class Job:
         self._download(self._path("checkpoints", name, "content"), to)
 
     def download_artifact(self, name: str, to: Path) -> None:
-        """Write another file that the job left to a file, whole or not at all."""
-        self._download(self._path("artifacts", name, "content"), to)
+        """Write another file that the job left (such as `logs/train.csv`) to a file, whole or not at all."""
+        self._download(self._path("artifacts", *name.split("/"), "content"), to)
 
     def _download(self, place: str, to: Path) -> None:
         temporary = to.with_name(f".{to.name}.{os.getpid()}.part")

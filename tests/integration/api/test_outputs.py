@@ -177,6 +177,19 @@ def test_an_artifact_is_downloaded(client: FlaskClient, submitted: str, worker: 
     assert "attachment" in answer.headers["Content-Disposition"]
 
 
+@on_sqlite
+def test_an_artifact_in_a_folder_is_downloaded(client: FlaskClient, submitted: str, worker: Any) -> None:
+    worker.artifact(worker.claim(), "logs/train/run 1.csv", b"epoch")
+    url = f"/v1/jobs/{submitted}/artifacts"
+
+    for name in ("logs/train/run 1.csv", "logs%2Ftrain%2Frun%201.csv"):
+        answer = client.get(f"{url}/{name}/content")
+        assert answer.data == b"epoch"
+        assert "run 1.csv" in answer.headers["Content-Disposition"]
+    for name in ("../log.txt", "..%2F..%2Flog.txt", "logs//train/run 1.csv", "/etc/passwd", "logs"):
+        assert client.get(f"{url}/{name}/content").status_code in {308, 404}
+
+
 def test_artifacts_are_listed(client: FlaskClient, submitted: str, worker: Any) -> None:
     url = f"/v1/jobs/{submitted}/artifacts"
     assert client.get(url).json == {"object": "list", "data": [], "has_more": False}

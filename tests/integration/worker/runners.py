@@ -73,6 +73,13 @@ def climbs_out(connection, assignment):
     time.sleep(600)
 
 
+def calls_a_file_what_climbs(connection, assignment):
+    _begin()
+    file = StoredFile(f"jobs/{assignment.job_id}/{assignment.attempt}/files/1", 1, "0" * 64)
+    wire.send(connection, Artifact("../../.bashrc", "text/plain", file))
+    time.sleep(600)
+
+
 def fails_with_a_long_word(connection, assignment):
     _begin()
     wire.send(connection, Failed("bad_data", "No\0 such\ud800 thing."))

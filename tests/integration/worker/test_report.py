@@ -8,12 +8,12 @@ import time
 import pytest
 import sqlalchemy as sa
 
-from shared import db, events, jobs, listing, metrics, spec
+from shared import db, events, jobs, listing, metrics, spec, store
 from shared.checkpoints import Retention
 from shared.states import Failure, State
 from worker.lease import Beat, Lease
 from worker.report import BATCH, WAITING, FailedWith, Reporter, Succeeded
-from worker.wire import Epoch, Finished, Progress, Resumed, Started
+from worker.wire import Artifact, Epoch, Finished, Progress, Resumed, Started
 
 TINY = {
     "kind": "train",
@@ -257,3 +257,18 @@ def test_a_beat_renews_hears_of_cancels_and_learns_of_lost_leases(engine):
             until(lambda: lease.lost)
     finally:
         beat.stop()
+
+
+def test_of_a_file_that_is_left_again_only_the_newer_one_stays(engine, tmp_path):
+    attempt = claim(engine)
+    with reporter(engine, attempt, tmp_path) as reports:
+        for number in (1, 2):
+            path = f"{store.attempt_folder(attempt.job_id, 1)}/files/{number}.log"
+            with store.writing(tmp_path, path) as file:
+                file.write(b"epoch" * number)
+            reports.put(Artifact("logs/run.csv", "text/csv", store.describe(tmp_path, path)))
+        assert reports.end(Succeeded(Finished({})))
+    with db.read(engine) as connection:
+        (left,) = listing.artifacts_of(connection, attempt.job_id)
+    assert (left.name, left.bytes) == ("logs/run.csv", 10)
+    assert [path.name for path in tmp_path.rglob("*.log")] == ["2.log"]

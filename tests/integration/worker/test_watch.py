@@ -75,6 +75,7 @@ def gone(pid):
         (runners.starts_twice, Failure.INTERNAL, "twice"),
         (runners.names_anothers_file, Failure.INTERNAL, "not its attempt's"),
         (runners.climbs_out, Failure.INTERNAL, "not its attempt's"),
+        (runners.calls_a_file_what_climbs, Failure.INTERNAL, "a name that is none"),
         (runners.half_a_message_then_gone, Failure.CRASHED, "status 0"),
         (runners.dies_without_a_word, Failure.CRASHED, "status 7"),
     ],

@@ -301,7 +301,7 @@ def test_optimizers_losses_metrics_and_callbacks_say_what_is_wrong() -> None:
     assert wrong(architecture.checked_metric, {"AUC": {"curve": "X"}}) == [
         ("/AUC/curve", "curve must be 'ROC' or 'PR' or 'PRGAIN', not 'X'.")
     ]
-    assert "see the spec's checkpoint" in wrong(architecture.checked_callback, {"ModelCheckpoint": {}})[0][1]
+    assert "see the spec's checkpoint" in wrong(architecture.checked_callback, "OrbaxCheckpoint")[0][1]
     assert wrong(architecture.checked_metric, "crossentropy")[0][1].startswith(
         "'crossentropy' is not allowed: Keras does"
     )
