@@ -192,7 +192,7 @@ def _insert(connection: Connection, sha256: str, size: int, name: str | None) ->
     """Write a new upload's row, and hold it; False when there is one."""
     row = {"sha256": sha256, "bytes": size, "received": 0, "name": name, "created_at": now(), "seen_at": now()}
     insert = db.dialect_insert(connection, uploads).values(**row).on_conflict_do_nothing()
-    return bool(connection.execute(insert).rowcount == 1)
+    return connection.execute(insert.returning(uploads.c.sha256)).first() is not None
 
 
 def _opened(connection: Connection, sha256: str, size: int, name: str | None) -> Any:

@@ -31,11 +31,13 @@ def main() -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stopped.set())
     reap_s = min(5.0, config.beat_s)
+    keep_s = config.upload_keep_days * 86_400
     reaper = Reaper(engine, rings, lease_s=config.lease_s, every_s=reap_s)
     loops = [
         _loop("bell", stopped, config.bell_s, lambda: bell.ring_for_waiting(engine, rings, lease_s=config.lease_s)),
         _loop("reaper", stopped, reap_s, reaper.round, on_error=reaper.forgive),
         _loop("pruner", stopped, PRUNE_S, lambda: pruner.prune(engine, config.volume_path)),
+        _loop("uploads", stopped, PRUNE_S, lambda: pruner.prune_uploads(engine, config.volume_path, keep_s=keep_s)),
     ]
     stopped.wait()
     for thread in loops:

@@ -4,12 +4,14 @@ from pathlib import Path
 
 from sqlalchemy import Engine
 
-from shared import db, jobs, log, store, workers
+from shared import db, jobs, log, store, uploads, workers
 
 #: Seconds for which a worker that is gone stays in the list.
 WORKER_S = 86_400.0
 #: Seconds for which an internal check job may stay.
 CHECK_S = 600.0
+#: Seconds after which a file below `uploads` that nobody adds to and no row names is a crash's leaving.
+STRAY_S = 86_400.0
 
 _log = log.get(__name__)
 
@@ -23,3 +25,13 @@ def prune(engine: Engine, volume: Path) -> None:
         store.remove_job(volume, job_id)
     if gone or checks:
         _log.info("pruned", workers=gone, checks=len(checks))
+
+
+def prune_uploads(engine: Engine, volume: Path, *, keep_s: float) -> None:
+    """Delete the uploads that nobody has needed for `keep_s` seconds, and the files that no row names."""
+    if not store.is_there(volume):
+        return
+    gone = uploads.prune(engine, volume, after_s=keep_s)
+    strays = uploads.sweep(engine, volume, older_than_s=STRAY_S)
+    if gone or strays:
+        _log.info("pruned uploads", uploads=gone, strays=strays)

@@ -1,12 +1,17 @@
 """The control loops: what they heal, and what they leave alone."""
 
+import os
+import threading
+from concurrent.futures import ThreadPoolExecutor
+
 import pytest
 import sqlalchemy as sa
 
-from shared import broker, db, jobs, listing, spec, workers
-from shared.errors import NotFound
+from shared import broker, db, jobs, listing, spec, store, uploads, workers
+from shared.errors import BadData, NotFound
 from shared.states import Kind, State
 from shared.tables import jobs as table
+from shared.tables import uploads as uploads_table
 from worker.control import bell, pruner, reaper
 
 TINY = {
@@ -154,6 +159,84 @@ def _long_ago(connection):
     from shared.clock import after
 
     return connection.execute(sa.select(after(-7200))).scalar_one()
+
+
+def upload(engine, volume, content, **changes):
+    """Send a content at once; change its row."""
+    sent = uploads.take(engine, volume, [content], most=100, size=None)[0]
+    with db.write(engine) as connection:
+        change = sa.update(uploads_table).where(uploads_table.c.sha256 == sent.sha256)
+        connection.execute(change.values(seen_at=_long_ago(connection), **changes))
+    return sent.sha256
+
+
+def submit_with(engine, *sha256):
+    sources = {"train": {"npz": f"sha256:{sha256[0]}"}, "validation": {"npz": f"sha256:{sha256[-1]}"}}
+    with db.write(engine) as connection:
+        return jobs.submit(connection, spec.parse({**TINY, "data": sources})).job_id
+
+
+def test_the_pruner_deletes_uploads_that_nobody_needs_any_more(engine, volume):
+    needed, used, old, unused = (upload(engine, volume, content) for content in (b"1", b"2", b"3", b"4"))
+    waiting, recent, ended = submit_with(engine, needed, used), submit_with(engine, used), submit_with(engine, old)
+    with db.write(engine) as connection:
+        for one in (recent, ended):
+            jobs.request_cancel(connection, one, jobs.CancelMode.NOW)
+        connection.execute(sa.update(table).where(table.c.id == ended).values(finished_at=_long_ago(connection)))
+        connection.execute(sa.update(uploads_table).values(seen_at=_long_ago(connection)))
+    fresh = uploads.take(engine, volume, [b"5"], most=100, size=None)[0].sha256
+
+    pruner.prune_uploads(engine, volume, keep_s=3600)
+
+    kept = sorted([needed, used, fresh])
+    assert sorted(path.name for path in (volume / "uploads").glob("*/*")) == kept
+    with db.read(engine) as connection:
+        assert sorted(one.sha256 for one in uploads.page(connection, volume, before=None, limit=9)) == kept
+    assert state(engine, waiting) == State.QUEUED
+    assert unused not in kept
+
+
+def test_the_pruner_removes_files_that_no_row_names(engine, volume):
+    kept = upload(engine, volume, b"1")
+    begun = uploads.begin(engine, volume, sha256="b" * 64, size=5, name=None).sha256
+    stray, part, unnamed, alive = (
+        volume / "uploads" / name
+        for name in (f"aa/{'a' * 64}", f"cc/{'c' * 64}.part", "incoming/x.part", "incoming/y.part")
+    )
+    for path in (stray, part, unnamed, alive):
+        path.parent.mkdir(exist_ok=True)
+        path.write_bytes(b"left")
+    for path in (volume / "uploads").glob("*/*"):
+        if path != alive:
+            os.utime(path, (0, 0))
+
+    pruner.prune_uploads(engine, volume, keep_s=86_400)
+
+    left = sorted(path.name for path in (volume / "uploads").glob("*/*"))
+    assert left == sorted([kept, f"{begun}.part", "y.part"])
+    with db.read(engine) as connection:
+        assert len(uploads.page(connection, volume, before=None, limit=9)) == 2
+
+
+def test_of_a_pruner_and_a_submit_at_once_one_wins(engine, volume):
+    at_once = threading.Barrier(2)
+
+    def prune():
+        at_once.wait()
+        pruner.prune_uploads(engine, volume, keep_s=3600)
+
+    for number in range(8):
+        sha256 = upload(engine, volume, b"%d" % number)
+        with ThreadPoolExecutor(1) as pool:
+            pruning = pool.submit(prune)
+            at_once.wait()
+            try:
+                submit_with(engine, sha256)
+                taken = True
+            except BadData:
+                taken = False
+            pruning.result()
+        assert (volume / store.upload_path(sha256)).exists() == taken
 
 
 def test_a_bell_that_nobody_takes_costs_its_ringer_nothing(settings):

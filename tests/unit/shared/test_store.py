@@ -1,5 +1,6 @@
 """Files of the volume: whole or not there, and never outside."""
 
+import hashlib
 import os
 
 import pytest
@@ -95,3 +96,30 @@ def test_an_empty_mount_point_is_no_volume(tmp_path):
     assert not store.is_there(tmp_path)
     store.prepare(tmp_path)
     assert store.is_there(tmp_path)
+
+
+def test_an_upload_is_opened_by_its_name_alone(volume):
+    name = hashlib.sha256(b"data").hexdigest()
+    path = volume / store.upload_path(name)
+    path.parent.mkdir(parents=True)
+    for file in ("sha256:", f"sha256:{name.upper()}", f"sha256:{name}/../x", "sha256:../../../secret"):
+        with pytest.raises(BadData, match="64 digits"):
+            store.open_data(volume, file)
+    with pytest.raises(BadData, match="no complete upload"):
+        store.open_data(volume, f"sha256:{name}")
+    path.symlink_to(volume.parent / "secret")
+    with pytest.raises(BadData, match="cannot be opened"):
+        store.open_data(volume, f"sha256:{name}")
+    path.unlink()
+    path.write_bytes(b"data")
+
+    for _ in range(2):
+        with store.open_data(volume, f"sha256:{name}") as file:
+            assert file.read() == b"data"
+
+
+def test_a_folder_is_there_only_for_who_takes_one(volume):
+    store.check_data(volume, "sub/x.npy")
+    store.check_data(volume, "sub", folder=True)
+    with pytest.raises(BadData, match="not a regular file"):
+        store.check_data(volume, "sub")
