@@ -97,7 +97,7 @@ def begin(engine: Engine, volume: Path, *, sha256: str, size: int, name: str | N
             there.remove()
         there = Incoming(volume, sha256, size)
         there.begin()
-        changed = _set(connection, volume, sha256, bytes=size, received=there.offset(), complete_at=None)
+        changed = _set(connection, there, bytes=size, received=there.offset(), complete_at=None)
     return changed if changed.offset < size else _finish(engine, there)
 
 
@@ -122,7 +122,7 @@ def append(engine: Engine, volume: Path, sha256: str, *, offset: int, pieces: It
             position = there.add(position, piece)
     finally:
         with db.write(engine) as connection:
-            seen = _set(connection, volume, sha256, received=there.offset())
+            seen = _arrived(connection, there)
     return seen if seen.complete or seen.offset < seen.bytes else _finish(engine, there)
 
 
@@ -145,7 +145,7 @@ def take(engine: Engine, volume: Path, pieces: Iterable[bytes], *, most: int, si
             raise BadRequest("The body is empty; it must be the content of a file.")
         there = unnamed.finished()
         with db.write(engine) as connection:
-            _opened(connection, there.sha256, there.size, None)
+            _opened(connection, there.sha256, there.size)
             known = there.is_whole()
             if not known:
                 unnamed.place(there)
@@ -188,32 +188,38 @@ def _require_ours(connection: Connection, there: Incoming, found: os.stat_result
         raise _missing(there.sha256)
 
 
-def _insert(connection: Connection, sha256: str, size: int, name: str | None) -> bool:
-    """Write a new upload's row, and hold it; False when there is one."""
+def _new(connection: Connection, sha256: str, size: int, name: str | None = None) -> Any:
+    """Return the statement that writes a new upload's row, but for what it does when there is one."""
     row = {"sha256": sha256, "bytes": size, "received": 0, "name": name, "created_at": now(), "seen_at": now()}
-    insert = db.dialect_insert(connection, uploads).values(**row).on_conflict_do_nothing()
-    return connection.execute(insert.returning(uploads.c.sha256)).first() is not None
+    return db.dialect_insert(connection, uploads).values(**row)
 
 
-def _opened(connection: Connection, sha256: str, size: int, name: str | None) -> Any:
+def _opened(connection: Connection, sha256: str, size: int, name: str | None = None) -> Any:
     """Return an upload's row, locked; a new one if there is none."""
-    _insert(connection, sha256, size, name)
-    return connection.execute(sa.select(uploads).where(uploads.c.sha256 == sha256).with_for_update()).one()
+    seen = _new(connection, sha256, size, name).on_conflict_do_update(
+        index_elements=["sha256"], set_={"seen_at": now()}
+    )
+    return connection.execute(seen.returning(*uploads.c)).one()
+
+
+def _arrived(connection: Connection, there: Incoming) -> Upload:
+    """Write down how much is there; raise `NotFound` when the upload is another one by now."""
+    received = sa.case((uploads.c.complete_at.is_(None), there.offset()), else_=uploads.c.bytes)
+    return _set(connection, there, uploads.c.bytes == there.size, received=received)
 
 
 def _completed(connection: Connection, there: Incoming) -> Upload:
     at = sa.func.coalesce(uploads.c.complete_at, now())
-    values = {"bytes": there.size, "received": there.size, "complete_at": at}
-    return _set(connection, there.volume, there.sha256, **values)
+    return _set(connection, there, bytes=there.size, received=there.size, complete_at=at)
 
 
-def _set(connection: Connection, volume: Path, sha256: str, **values: Any) -> Upload:
+def _set(connection: Connection, there: Incoming, *where: sa.ColumnElement[bool], **values: Any) -> Upload:
     """Change an upload's row, which was seen now; raise `NotFound`."""
-    change = sa.update(uploads).where(uploads.c.sha256 == sha256).values(seen_at=now(), **values)
+    change = sa.update(uploads).where(uploads.c.sha256 == there.sha256, *where).values(seen_at=now(), **values)
     row = connection.execute(change.returning(*uploads.c)).one_or_none()
     if row is None:
-        raise _missing(sha256)
-    return _upload(row, volume)
+        raise _missing(there.sha256)
+    return _upload(row, there.volume)
 
 
 def _missing(sha256: str) -> NotFound:
@@ -316,7 +322,8 @@ def sweep(engine: Engine, volume: Path, *, older_than_s: float) -> int:
     for stray in incoming.strays(volume, older_than_s=older_than_s):
         with db.write(engine) as connection:
             # The row is ours while the file goes: nobody begins to send it again meanwhile.
-            if _insert(connection, stray.sha256, stray.size, None):
+            ours = _new(connection, stray.sha256, stray.size).on_conflict_do_nothing().returning(uploads.c.sha256)
+            if connection.execute(ours).first() is not None:
                 _remove(connection, volume, stray.sha256)
                 gone += 1
     return gone

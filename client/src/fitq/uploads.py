@@ -48,7 +48,7 @@ class _Upload:
     def run(self) -> str:
         if not self._size:
             raise errors.BadUpload("An empty file cannot be uploaded: it holds no data.")
-        furthest, tries = -1, iter(DELAYS_S)
+        furthest, tries, spoiled = -1, iter(DELAYS_S), 0
         while True:
             try:
                 at = self._ask()
@@ -62,6 +62,14 @@ class _Upload:
                 if (delay := next(tries, None)) is None:
                     raise
                 time.sleep(delay)
+            except errors.Invalid as error:
+                # Another sender's bytes may have been among ours, but not each time.
+                spoiled += error.code == "other_content"
+                if error.code != "other_content":
+                    raise
+                if spoiled > 1:
+                    raise errors.BadUpload("The file changed while it was uploaded; try again.") from error
+                furthest = -1
 
     def _ask(self) -> Any:
         """Return how far the server is; once there is nothing to send, it may verify first."""

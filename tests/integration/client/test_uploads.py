@@ -9,6 +9,7 @@ from click.testing import CliRunner
 from fitq import errors, uploads
 from fitq.cli import cli
 from shared import store
+from shared import uploads as rows
 
 CONTENT = bytes(range(256)) * 4096
 REF = f"sha256:{hashlib.sha256(CONTENT).hexdigest()}"
@@ -72,6 +73,26 @@ def test_what_was_cut_off_goes_on_where_it_was(queue, volume, monkeypatch):
     assert queue.upload(CONTENT, progress=lambda done, total: sent.append(done)) == REF
     assert min(sent) > there
     assert stored(volume) == CONTENT
+
+
+def test_bytes_of_somebody_who_was_wrong_cost_a_second_try(queue, volume, engine):
+    sha256 = REF.removeprefix("sha256:")
+    rows.begin(engine, volume, sha256=sha256, size=len(CONTENT), name=None)
+    rows.append(engine, volume, sha256, offset=0, pieces=[b"wrong"])
+
+    assert queue.upload(CONTENT) == REF
+    assert stored(volume) == CONTENT
+
+
+def test_a_file_that_changes_while_it_is_sent_is_refused(queue, tmp_path):
+    path = tmp_path / "changing"
+    path.write_bytes(CONTENT)
+
+    with pytest.raises(errors.BadUpload, match="changed while it was uploaded"):
+        queue.upload(path, progress=lambda done, total: path.write_bytes(bytes(len(CONTENT))))
+    with pytest.raises(errors.BadUpload, match="shorter"):
+        queue.upload(path, progress=lambda done, total: path.write_bytes(b""))
+    assert [one["complete"] for one in queue.uploads()] in ([], [False])
 
 
 def test_what_cannot_be_sent_is_said(queue, tmp_path):
