@@ -18,6 +18,10 @@ GROUP = "fitq.commands"
 
 #: Where each command of the client lives, and the line that `fitq --help` says about it.
 COMMANDS = {
+    "train": ("fitq.commands.train:train", "Train a model: from flags, or a file and flags."),
+    "evaluate": ("fitq.commands.evaluate:evaluate", "Measure a model on data."),
+    "predict": ("fitq.commands.predict:predict", "Predict with a model."),
+    "init": ("fitq.commands.init:init", "Write a commented job to begin with."),
     "submit": ("fitq.commands.submit:submit", "Queue the job in a JSON or YAML file."),
     "upload": ("fitq.commands.upload:upload", "Bring files to the server, for jobs to use."),
     "jobs": ("fitq.commands.lists:jobs", "List jobs, the newest first."),

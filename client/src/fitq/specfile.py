@@ -6,6 +6,7 @@ number. A key that stands twice is an error in both.
 
 import json
 import re
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -15,12 +16,28 @@ from yaml.nodes import MappingNode
 from fitq.errors import BadSpecFile
 
 
+def load(file: str) -> dict[str, Any]:
+    """Return the job in a file, or for `-` in standard input; raise `BadSpecFile`."""
+    try:
+        content = sys.stdin.buffer.read() if file == "-" else Path(file).read_bytes()
+        return read("<stdin>" if file == "-" else file, content.decode("utf-8"))
+    except UnicodeDecodeError as error:
+        raise BadSpecFile(f"{file}: this is no text: byte {error.start} is not UTF-8.") from error
+    except OSError as error:
+        raise BadSpecFile(f"{file}: {error.strerror}.") from error
+
+
+def folder(file: str | None) -> Path:
+    """Return the folder in which a job's relative files are looked for."""
+    return Path.cwd() if file in {None, "-"} else Path(str(file)).resolve().parent
+
+
 def read(name: str, text: str) -> dict[str, Any]:
     """Return the job in `text`; `name` is the file's, for the message and for its ending.
 
     Raise `BadSpecFile` with the file and the line.
     """
-    spec = _json(name, text) if _is_json(name, text) else _yaml(name, text)
+    spec = value(name, text)
     if not isinstance(spec, dict):
         raise BadSpecFile(f"{name}: a job is an object, but this is {_kind(spec)}.")
     try:
@@ -28,6 +45,16 @@ def read(name: str, text: str) -> dict[str, Any]:
     except (TypeError, ValueError, RecursionError) as error:
         raise BadSpecFile(f"{name}: this cannot be said in JSON: {error}.") from error
     return spec
+
+
+def value(name: str, text: str) -> Any:
+    """Return the value of a JSON or YAML text; raise `BadSpecFile` with the name and the line."""
+    return _json(name, text) if _is_json(name, text) else _yaml(name, text)
+
+
+def inline(text: str) -> Any:
+    """Return the value that YAML, or JSON, says in a line; raise `BadSpecFile`."""
+    return _yaml("value", text)
 
 
 def _is_json(name: str, text: str) -> bool:

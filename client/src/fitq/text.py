@@ -16,6 +16,8 @@ _CONTROLS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u
 #: Units of a span of time, seconds.
 _MINUTE = 60
 _SPANS = (("d", 86_400), ("h", 3_600), ("m", _MINUTE))
+#: Each unit of bytes is so many of the one before.
+_KILO = 1000
 #: Spans below this many seconds get a decimal.
 _SHORT = 10
 #: Values from the first up to the second number need no exponent: Keras's own taste.
@@ -59,6 +61,15 @@ def span(seconds: float) -> str:
             parts.append(f"{rest // size}{unit}")
             rest %= size
     return " ".join(parts[:2] if len(parts) > 1 else [*parts, f"{rest}s"])
+
+
+def size(count: int) -> str:
+    """Write a number of bytes by its largest unit."""
+    units = ["bytes", "kB", "MB", "GB", "TB"]
+    amount, unit = float(count), 0
+    while amount >= _KILO and unit < len(units) - 1:
+        amount, unit = amount / _KILO, unit + 1
+    return f"{count} bytes" if not unit else f"{amount:.1f} {units[unit]}"
 
 
 def age(moment: str | None, now: datetime) -> str:

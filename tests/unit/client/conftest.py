@@ -27,6 +27,7 @@ class FakeApi:
         self.files = {}
         self.attempts = {}
         self.faults = []
+        self.answer_when_waited = None
         self.streams_refused = False
         self.requests = []
         self.streams = []
@@ -119,7 +120,10 @@ class FakeApi:
         if key in self.by_key:
             return 200, self.jobs[self.by_key[key]]
         self.by_key[key] = self.add(len(self.jobs) + 1, spec=spec)
-        return 201, self.jobs[self.by_key[key]]
+        job = self.jobs[self.by_key[key]]
+        if self.answer_when_waited and "Prefer" in headers:
+            job |= {"state": "succeeded", "result": self.answer_when_waited}
+        return 201, job
 
     def _page(self, query):
         found = sorted(self.jobs.values(), key=lambda job: job["id"], reverse=True)

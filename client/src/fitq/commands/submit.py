@@ -1,15 +1,11 @@
 """`fitq submit`: a file becomes a job."""
 
-import sys
-from pathlib import Path
 from typing import Any
 
 import click
 
-from fitq import specfile, terminal, text
-from fitq.commands import arguments
-from fitq.commands.watch import follow
-from fitq.errors import BadSpecFile
+from fitq import specfile
+from fitq.commands import arguments, sending
 
 
 @click.command(short_help="Queue the job in a JSON or YAML file.")
@@ -38,34 +34,14 @@ def submit(
 ) -> None:
     """Queue the job in FILE (JSON or YAML; - reads standard input).
 
+    Where the job names data or a model's file, `file:PATH` is one of this machine, relative to FILE: it is
+    uploaded, as are folders of images. So submit no job whose author you do not trust with your files.
+
     Prints the job's id. What is printed means: this job will run.
     """
-    if check and watch:
-        raise click.UsageError("--check queues nothing that --watch could follow.")
-    spec = changed(read(file), name=name, priority=priority, tags=tags)
-    if check:
-        show_check(arguments.queue().check(spec), output)
-        return
-    job = arguments.queue().submit(spec, idempotency_key=idempotency_key)
-    if watch:
-        follow(job, output=output, timeout_s=timeout)
-    elif output == "json":
-        terminal.json(job.data)
-    else:
-        terminal.data(job.id)
-        if sys.stderr.isatty():
-            terminal.say(f"Follow it with `fitq watch {job.id}`, or end it with `fitq cancel {job.id}`.")
-
-
-def read(file: str) -> dict[str, Any]:
-    """Return the job in a file, or in standard input; raise `BadSpecFile`."""
-    try:
-        content = sys.stdin.buffer.read() if file == "-" else Path(file).read_bytes()
-        return specfile.read("<stdin>" if file == "-" else file, content.decode("utf-8"))
-    except UnicodeDecodeError as error:
-        raise BadSpecFile(f"{file}: this is no text: byte {error.start} is not UTF-8.") from error
-    except OSError as error:
-        raise BadSpecFile(f"{file}: {error.strerror}.") from error
+    spec = changed(specfile.load(file), name=name, priority=priority, tags=tags)
+    how = sending.How(check=check, watch=watch, timeout_s=timeout, output=output, idempotency_key=idempotency_key)
+    sending.deliver(spec, specfile.folder(file), file, how)
 
 
 def changed(spec: dict[str, Any], *, name: str | None, priority: int | None, tags: dict[str, str]) -> dict[str, Any]:
@@ -75,11 +51,3 @@ def changed(spec: dict[str, Any], *, name: str | None, priority: int | None, tag
     if tags and isinstance(known, dict):
         asked["tags"] = {**known, **tags}
     return {**spec, **asked}
-
-
-def show_check(needs: dict[str, Any], output: str) -> None:
-    """Print what a job would need."""
-    if output == "json":
-        terminal.json(needs)
-    else:
-        terminal.fields(text.flat(needs))

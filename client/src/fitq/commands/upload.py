@@ -27,7 +27,7 @@ def upload(files: tuple[Path, ...], *, name: str | None, output: str) -> None:
     for file in files:
         source = sys.stdin.buffer if str(file) == "-" else file
         try:
-            with _bar(file.name) as progress:
+            with bar(file.name) as progress:
                 ref = here.upload(source, name=name, progress=progress)
         except KeyboardInterrupt:
             terminal.say("What has arrived stays: the same command goes on from there.")
@@ -40,7 +40,7 @@ def upload(files: tuple[Path, ...], *, name: str | None, output: str) -> None:
 
 
 @contextmanager
-def _bar(name: str) -> Iterator[Progress | None]:
+def bar(name: str) -> Iterator[Progress | None]:
     """Show a bar on a terminal while a file is sent; nothing elsewhere."""
     from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
 

@@ -37,9 +37,11 @@ def follow(job: Job, *, output: str, timeout_s: float | None) -> None:
     story = Story(job.data)
     terminal.say(f"Job {job.id}")
     try:
-        with display([story]) as shown:
-            for event in job.events(timeout_s=timeout_s):
-                shown.show(story, story.hear(event))
+        # Who waited for the submit's answer has the end, and what it came to, in it.
+        if job.data.get("result") is None:
+            with display([story]) as shown:
+                for event in job.events(timeout_s=timeout_s):
+                    shown.show(story, story.hear(event))
         _finish(job, story, output)
     except KeyboardInterrupt:
         _detach([job])
