@@ -91,7 +91,7 @@ class Arena:
         return redis.Redis(unix_socket_path=str(self.stack.home / "broker.sock"), socket_timeout=2)
 
     def kill_broker(self):
-        """Kill the broker; PostgreSQL's companion comes back with nothing, the embedded one as `fitq up` restarts it."""
+        """Kill the broker; PostgreSQL's companion comes back empty, the embedded one as `fitq up` restarts it."""
         if self._redis:
             self._redis.restart_empty()
             return True
