@@ -1,39 +1,65 @@
 """How a model is compiled, fitted and saved: Keras's own arguments, as far as they can travel. Pure."""
 
+from collections.abc import Callable
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 from pydantic_core import PydanticCustomError
 
-from shared import architecture
+from shared import architecture, objectives
 from shared.parts import MetricName, Part, allowed
+
+_Object = str | dict[str, Any]
+_Metrics = list[_Object | list[_Object] | None] | dict[str, _Object | list[_Object] | None]
+_Weight = Annotated[float, Field(ge=-1e12, le=1e12)]
 
 
 class Compile(Part):
     """Keras's `compile`: each by name ("adam"), in short form ({"Adam": {…}}) or as a Keras configuration."""
 
-    optimizer: str | dict[str, Any] = "rmsprop"
-    loss: str | dict[str, Any]
-    metrics: list[str | dict[str, Any]] = Field(default_factory=list, max_length=64)
+    optimizer: _Object = "rmsprop"
+    loss: _Object | list[_Object | None] | None = Field(
+        description="Of several outputs: a list, or an object by the outputs' names. Null: what the model adds itself"
+    )
+    loss_weights: (
+        Annotated[list[_Weight], Field(max_length=objectives.OUTPUTS_MOST)]
+        | Annotated[dict[str, _Weight], Field(max_length=objectives.OUTPUTS_MOST)]
+        | None
+    ) = Field(None, description="How much each output's loss counts")
+    metrics: _Metrics = Field(
+        default_factory=list, description="Of several outputs: a list of lists, or an object by the outputs' names"
+    )
+    weighted_metrics: _Metrics = Field(
+        default_factory=list, description="Metrics that sample and class weights apply to"
+    )
+    jit_compile: bool | Literal["auto"] = Field("auto", description="XLA; auto: on GPUs only")
+    run_eagerly: bool = Field(False, description="Run step by step in Python: slow, to look for a fault")
+    auto_scale_loss: bool = Field(True, description="Scale the loss of a model in mixed_float16")
+    steps_per_execution: Annotated[int, Field(ge=1, le=2**40)] = Field(
+        1, description="Taken and without effect: steps run one by one, with the same numbers"
+    )
 
     @field_validator("optimizer")
     @classmethod
-    def _known_optimizer(cls, value: str | dict[str, Any]) -> str | dict[str, Any]:
+    def _known_optimizer(cls, value: _Object) -> _Object:
         allowed(architecture.checked_optimizer, value)
         return value
 
     @field_validator("loss")
     @classmethod
-    def _known_loss(cls, value: str | dict[str, Any]) -> str | dict[str, Any]:
-        allowed(architecture.checked_loss, value)
+    def _known_losses(cls, value: Any) -> Any:
+        objectives.losses(value, _checked(architecture.checked_loss))
         return value
 
-    @field_validator("metrics")
+    @field_validator("metrics", "weighted_metrics")
     @classmethod
-    def _known_metrics(cls, value: list[str | dict[str, Any]]) -> list[str | dict[str, Any]]:
-        for index, metric in enumerate(value):
-            allowed(architecture.checked_metric, metric, pointer=f"/{index}")
+    def _known_metrics(cls, value: Any) -> Any:
+        objectives.metrics(value, _checked(architecture.checked_metric))
         return value
+
+
+def _checked(check: Callable[..., Any]) -> objectives.Make[Any]:
+    return lambda one, pointer: allowed(check, one, pointer=pointer)
 
 
 class Fit(Part):

@@ -263,7 +263,7 @@ _METRICS: dict[str, str] = {
     **{f"{truth}{side}": _CONFUSION for truth in ("True", "False") for side in ("Positives", "Negatives")},
     **dict.fromkeys(("ConcordanceCorrelation", "CosineSimilarity", "PearsonCorrelation"), f"axis {_METRIC}"),
     **dict.fromkeys(("Accuracy", "CategoricalAccuracy", "SparseCategoricalAccuracy"), _METRIC),
-    **dict.fromkeys(("CategoricalHinge", "Hinge", "SquaredHinge", "KLDivergence", "Poisson", "Mean", "Sum"), _METRIC),
+    **dict.fromkeys(("CategoricalHinge", "Hinge", "SquaredHinge", "KLDivergence", "Poisson"), _METRIC),
     **dict.fromkeys(("MeanAbsoluteError", "MeanAbsolutePercentageError", "MeanSquaredError"), _METRIC),
     **dict.fromkeys(("MeanSquaredLogarithmicError", "LogCoshError", "RootMeanSquaredError"), _METRIC),
 }
@@ -377,6 +377,7 @@ _CODE = "it carries code, and no code travels in a spec; use the built-in layers
 _FOREIGN = "it runs another framework's program; build the model from Keras layers"
 _STRINGS = "it works on text; encode the text as numbers in the data"
 _OURS = "the job does that itself"
+_BASE = "it is a base class without behaviour; name the one that you need"
 
 #: Names that are known and refused, with the reason and the remedy.
 REFUSED: dict[str, dict[str, str]] = {
@@ -384,13 +385,22 @@ REFUSED: dict[str, dict[str, str]] = {
         "Lambda": _CODE,
         **dict.fromkeys(("TFSMLayer", "TorchModuleWrapper", "JaxLayer", "FlaxLayer"), _FOREIGN),
         **dict.fromkeys(("StringLookup", "IntegerLookup", "TextVectorization", "Hashing", "HashedCrossing"), _STRINGS),
-        **dict.fromkeys(("Layer", "Wrapper"), "it is a base class without behaviour; name the layer that you need"),
+        **dict.fromkeys(("Layer", "Wrapper"), _BASE),
     },
     "optimizers": {
-        **dict.fromkeys(("MultiOptimizer", "OptimizerMap"), "it needs objects of a running program; use one optimizer")
+        "Optimizer": _BASE,
+        **dict.fromkeys(("MultiOptimizer", "OptimizerMap"), "it needs objects of a running program; use one optimizer"),
     },
+    "losses": {"Loss": _BASE, "LossFunctionWrapper": "it carries a function; use the loss's own class"},
+    "schedules": {"LearningRateSchedule": _BASE},
     "metrics": {
+        "Metric": _BASE,
+        **dict.fromkeys(("Mean", "Sum"), "it takes values, not labels and predictions; Keras cannot compile with it"),
         "MeanMetricWrapper": "it carries a function; use the metric's own class",
+        **dict.fromkeys(
+            ("huber", "binary_focal_crossentropy", "categorical_focal_crossentropy"),
+            "Keras has it as a loss only; give it as the loss, whose value is in the history",
+        ),
         **dict.fromkeys(
             ("crossentropy", "ce"),
             "Keras does not choose among them; use BinaryCrossentropy, CategoricalCrossentropy or "
@@ -404,9 +414,7 @@ REFUSED: dict[str, dict[str, str]] = {
         "ProgbarLogger": f"{_OURS}; follow the job (fitq watch, or its events)",
         "RemoteMonitor": "a job calls no addresses; follow its events, or ask for its metrics",
         "LambdaCallback": "it carries code, and no code travels in a spec; read the job's events, and act on them",
-        **dict.fromkeys(
-            ("Callback", "CallbackList"), "it is a base class without behaviour; name the one that you need"
-        ),
+        **dict.fromkeys(("Callback", "CallbackList"), _BASE),
     },
     "policies": dict.fromkeys(
         ("QuantizedDTypePolicy", "QuantizedFloat8DTypePolicy", "GPTQDTypePolicy", "AWQDTypePolicy", "Int4DTypePolicy"),
@@ -449,8 +457,8 @@ OTHER_NAMES: dict[str, dict[str, tuple[str, ...]]] = {
     },
     "policies": {"DTypePolicy": ("FloatDTypePolicy",)},
     "regularizers": {"L1L2": ("l1_l2",)},
-    "losses": {**_SHORT_ERRORS, "KLDivergence": ("kld", "KLD")},
-    "metrics": _SHORT_ERRORS,
+    "losses": {**_SHORT_ERRORS, "KLDivergence": ("kld", "KLD", "kullback_leibler_divergence"), "LogCosh": ("logcosh",)},
+    "metrics": {**_SHORT_ERRORS, "LogCoshError": ("log_cosh", "logcosh")},
     "initializers": {
         "Identity": ("IdentityInitializer",),
         "Ones": ("one",),

@@ -7,7 +7,7 @@ import keras
 import numpy as np
 from pydantic import TypeAdapter
 
-from shared import architecture
+from shared import architecture, objectives
 from shared.data_spec import EvaluateData, PredictData
 from shared.errors import BadSpec, FieldError
 from shared.fit_spec import Compile
@@ -81,10 +81,29 @@ def compile_model(model: Any, spec: Compile, *, jit: bool) -> None:
     with explained("The model cannot be compiled"):
         model.compile(
             optimizer=optimizer(spec),
-            loss=_object(architecture.checked_loss(spec.loss)),
-            metrics=[_object(architecture.checked_metric(metric)) for metric in spec.metrics],
-            jit_compile=jit,
+            jit_compile=jit if spec.jit_compile == "auto" else spec.jit_compile,
+            run_eagerly=spec.run_eagerly,
+            auto_scale_loss=spec.auto_scale_loss,
+            **objective(spec),
         )
+
+
+def objective(spec: Compile) -> dict[str, Any]:
+    """Return losses and metrics as `compile` takes them. Keras raises ValueError for what cannot be made."""
+    return {
+        "loss": objectives.losses(spec.loss, _loss),
+        "loss_weights": spec.loss_weights,
+        "metrics": objectives.metrics(spec.metrics, _metric),
+        "weighted_metrics": objectives.metrics(spec.weighted_metrics, _metric) or None,
+    }
+
+
+def _loss(value: Any, pointer: str) -> Any:
+    return _object(architecture.checked_loss(value, pointer=pointer))
+
+
+def _metric(value: Any, pointer: str) -> Any:
+    return _object(architecture.checked_metric(value, pointer=pointer))
 
 
 def optimizer(spec: Compile) -> Any:
@@ -97,8 +116,7 @@ def check_compile(spec: Compile) -> None:
     """Raise `BadSpec` when something that the spec compiles with cannot be made."""
     optimizer(spec)
     with explained("The model cannot be compiled"):
-        for config in (architecture.checked_loss(spec.loss), *map(architecture.checked_metric, spec.metrics)):
-            _object(config)
+        objective(spec)
 
 
 def _object(config: dict[str, Any]) -> Any:
@@ -159,6 +177,14 @@ def prepare(model: Any, samples: data.Samples, what: str) -> None:
         model.compute_loss(x=x, y=y, y_pred=predicted, training=False)
         model.compute_metrics(x, y, predicted)
         model.reset_metrics()
+
+
+def check_loss(model: Any, spec: Compile) -> None:
+    """Raise `BadSpec` when nothing would be learned: no loss was given, and the model, once called, adds none."""
+    given = objectives.losses(spec.loss, lambda _, __: True)
+    if not any(keras.tree.flatten(given)) and not model.losses:
+        message = "compile.loss is null, and nothing in the model (a regularizer) adds a loss: name one."
+        raise BadSpec(message, fields=(FieldError("/compile/loss", message),))
 
 
 def parameters(model: Any) -> int:
