@@ -179,14 +179,6 @@ def prepare(model: Any, samples: data.Samples, what: str) -> None:
         model.reset_metrics()
 
 
-def check_loss(model: Any, spec: Compile) -> None:
-    """Raise `BadSpec` when nothing would be learned: no loss was given, and the model, once called, adds none."""
-    given = objectives.losses(spec.loss, lambda _, __: True)
-    if not any(keras.tree.flatten(given)) and not model.losses:
-        message = "compile.loss is null, and nothing in the model (a regularizer) adds a loss: name one."
-        raise BadSpec(message, fields=(FieldError("/compile/loss", message),))
-
-
 def parameters(model: Any) -> int:
     """Return the number of a model's parameters."""
     return int(sum(np.prod(v.shape, dtype=np.int64) for v in model.weights))

@@ -43,7 +43,6 @@ def _prepare(assignment: Assignment, spec: TrainSpec, report: Report, *, jit: bo
     for samples in filter(None, (train, validation)):
         models.check_labels(model, samples)
     models.prepare(model, train, "The model cannot be trained on the data")
-    models.check_loss(model, spec.compile)
     model.optimizer.build(model.trainable_variables)
     return Session(assignment, spec, model, train, validation, report)
 

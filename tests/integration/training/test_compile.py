@@ -166,7 +166,7 @@ def test_what_is_wrong_in_one_of_several_is_named(train, field, value, pointer, 
 
 def test_without_a_loss_something_in_the_model_must_add_one(bench, train):
     lazy = train(compile={"loss": None, "metrics": []}, fit={"epochs": 1})
-    with pytest.raises(BadSpec, match="nothing in the model \\(a regularizer\\) adds a loss"):
+    with pytest.raises(BadSpec, match="No loss to compute"):
         bench.run(lazy)
     regular = [{"Flatten": {}}, {"Dense": {"units": 10, "kernel_regularizer": {"L2": {"l2": 0.01}}}}]
     _, report = bench.finish({**lazy, "model": {"layers": regular, "input_shape": [8, 8]}}, attempt=2)
