@@ -5,10 +5,12 @@ Times are RFC 3339 in UTC with `Z`. Numbers that are not finite are `null`.
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
-from pydantic import BaseModel, Field, RootModel, StringConstraints
+from pydantic import BaseModel, Field, RootModel, field_validator
+from pydantic_core import PydanticCustomError
 
+from shared import refs
 from shared.parts import JobId, Name
 from shared.states import CancelMode, Kind, Lane, State, ValueKind
 
@@ -248,11 +250,16 @@ class QueuePage(BaseModel):
 class UploadBody(BaseModel, extra="forbid", strict=True):
     """A content that is to be sent, or may be there already."""
 
-    sha256: Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")] = Field(
-        description="SHA-256 of the whole content: 64 digits from 0-9 and a-f"
-    )
+    sha256: str = Field(description="SHA-256 of the whole content: 64 digits from 0-9 and a-f")
     bytes: int = Field(ge=1, le=1 << 53, description="Size of the whole content; nothing cannot be sent")
     name: Name | None = Field(None, description="What to show in lists, such as the file's name")
+
+    @field_validator("sha256")
+    @classmethod
+    def _is_sha256(cls, value: str) -> str:
+        if not refs.is_sha256(value):
+            raise PydanticCustomError("sha256", "sha256 must be 64 digits from 0-9 and a-f")
+        return value
 
 
 class Upload(BaseModel, from_attributes=True):

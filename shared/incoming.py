@@ -28,6 +28,9 @@ from shared.errors import Conflict, DiskFull, NotFound, Unavailable
 #: Bytes of the volume that uploads leave free for checkpoints and logs.
 RESERVE = 256 << 20
 
+#: Bytes after which it is looked again whether there is room.
+LOOK_BYTES = 1 << 24
+
 _INCOMING = "incoming"
 _FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
 
@@ -79,13 +82,14 @@ class Incoming:
     def add(self, position: int, piece: bytes) -> int:
         """Add what of `piece`, which belongs at `position`, is not there; return where it ends.
 
-        Raise `WrongOffset` when bytes before it are missing, `NotFound` when the part was removed.
+        Raise `WrongOffset` when bytes before it are missing, `NotFound` when the part was removed, `DiskFull`.
         """
         try:
             with self.locked() as file:
                 there = os.fstat(file.fileno()).st_size
                 if position > there:
                     raise WrongOffset(there)
+                _require_spare(self.volume, there, position + len(piece))
                 _write(file, memoryview(piece)[there - position :])
         except NotFound:
             # Somebody who sent the same was faster, and nothing is missing.
@@ -157,6 +161,7 @@ class Unnamed:
 
     def add(self, piece: bytes) -> None:
         """Add bytes at the end. Raise `DiskFull`."""
+        _require_spare(self._volume, self.size, self.size + len(piece))
         _write(self._file, memoryview(piece))
         self._digest.update(piece)
         self.size += len(piece)
@@ -204,6 +209,12 @@ def _size(path: Path) -> int | None:
         return path.stat(follow_symlinks=False).st_size
     except FileNotFoundError:
         return None
+
+
+def _require_spare(volume: Path, before: int, size: int) -> None:
+    """Look now and then whether there is room for what comes: others write, too."""
+    if before // LOOK_BYTES != size // LOOK_BYTES:
+        require_room(volume, max(0, size - before))
 
 
 def _write(file: FileIO, data: memoryview) -> None:

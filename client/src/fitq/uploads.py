@@ -22,6 +22,8 @@ CHUNK = 16 << 20
 PIECE = 1 << 18
 #: Seconds before each further try in a row that brought nothing.
 DELAYS_S = (0.1, 0.5, 2.0, 5.0, 10.0)
+#: Seconds between two looks at an upload that somebody else sends at the same time.
+LOOK_S = 0.3
 #: Bytes a second that a server verifies, at least: so much longer may its last answer take.
 _VERIFIED_PER_S = 20e6
 
@@ -44,32 +46,55 @@ class _Upload:
         self._progress = progress
         self._sha256, self._size = _measured(file)
         self._asked = {"sha256": self._sha256, "bytes": self._size, "name": name}
+        self._delays = iter(DELAYS_S)
+        self._furthest = -1
+        self._spoiled = False
+        #: Whether somebody else's bytes came before ours the last time.
+        self._crowded = False
 
     def run(self) -> str:
         if not self._size:
             raise errors.BadUpload("An empty file cannot be uploaded: it holds no data.")
-        furthest, tries, spoiled = -1, iter(DELAYS_S), 0
         while True:
             try:
                 at = self._ask()
                 if at["complete"]:
                     self._progress(self._size, self._size)
                     return str(at["ref"])
-                if at["offset"] > furthest:
-                    furthest, tries = at["offset"], iter(DELAYS_S)
-                self._send(at["offset"])
-            except _AGAIN:
-                if (delay := next(tries, None)) is None:
-                    raise
-                time.sleep(delay)
+                if not self._left_to_another(at["offset"]):
+                    self._send(at["offset"])
+            except _AGAIN as error:
+                self._pause(error)
             except errors.Invalid as error:
-                # Another sender's bytes may have been among ours, but not each time.
-                spoiled += error.code == "other_content"
-                if error.code != "other_content":
-                    raise
-                if spoiled > 1:
-                    raise errors.BadUpload("The file changed while it was uploaded; try again.") from error
-                furthest = -1
+                self._begin_anew(error)
+
+    def _left_to_another(self, offset: int) -> bool:
+        """Look after a while instead of sending, as long as somebody else who sends the same gets on."""
+        moved = offset > self._furthest
+        self._furthest = offset
+        if moved:
+            self._delays = iter(DELAYS_S)
+        self._crowded = self._crowded and moved
+        if self._crowded:
+            self._progress(offset, self._size)
+            time.sleep(LOOK_S)
+        return self._crowded
+
+    def _pause(self, error: errors.FitqError) -> None:
+        """Wait before the next try; raise the error when so many in a row brought nothing."""
+        if (delay := next(self._delays, None)) is None:
+            raise error
+        self._crowded = isinstance(error, errors.Conflict)
+        time.sleep(delay)
+
+    def _begin_anew(self, error: errors.Invalid) -> None:
+        """Send all of it once more: another sender's bytes may have been among ours, but not each time."""
+        if error.code != "other_content":
+            raise error
+        if self._spoiled:
+            raise errors.BadUpload("The file changed while it was uploaded; try again.") from error
+        self._spoiled = True
+        self._furthest = -1
 
     def _ask(self) -> Any:
         """Return how far the server is; once there is nothing to send, it may verify first."""

@@ -1,6 +1,7 @@
 """Uploads through the API: whole, in parts, wrong, at once, and gone."""
 
 import hashlib
+import http.client
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -10,7 +11,7 @@ import pytest
 from flask import Flask
 from flask.testing import FlaskClient
 
-from api import context
+from api import body, context
 from shared import db, incoming, store, uploads
 from shared.errors import BadData, Conflict
 from shared.incoming import Incoming
@@ -97,7 +98,7 @@ def test_a_content_that_comes_at_once_is_told_its_name(client: FlaskClient, volu
 
 
 @pytest.mark.parametrize(
-    ("body", "status"),
+    ("asked", "status"),
     [
         ({"sha256": "A" * 64, "bytes": 1}, 422),
         ({"sha256": "../../etc/passwd", "bytes": 1}, 422),
@@ -112,11 +113,11 @@ def test_a_content_that_comes_at_once_is_told_its_name(client: FlaskClient, volu
 )
 @pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 def test_a_wrong_question_leaves_nothing(
-    client: FlaskClient, volume: Any, monkeypatch: pytest.MonkeyPatch, body: Any, status: int
+    client: FlaskClient, volume: Any, monkeypatch: pytest.MonkeyPatch, asked: Any, status: int
 ) -> None:
     if status == 507:
         monkeypatch.setattr(incoming, "RESERVE", 1 << 60)
-    answer = client.post("/v1/uploads", json=body)
+    answer = client.post("/v1/uploads", json=asked)
     assert answer.status_code == status, answer.json
     assert answer.json["detail"]
     assert client.get("/v1/uploads").json["data"] == []
@@ -197,6 +198,42 @@ def test_a_connection_that_breaks_leaves_what_arrived(address: tuple[str, int], 
 
     assert there == 300_000
     assert place(send(client, CONTENT[there:], there))[2] == "?1"
+
+
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+def test_a_client_that_falls_silent_is_not_waited_for(
+    address: tuple[str, int], client: FlaskClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(body, "SILENCE_S", 0.2)
+    ask(client)
+    silent = http.client.HTTPConnection(*address, timeout=30)
+    silent.putrequest("PATCH", URL)
+    for name, value in {**OCTETS, "Upload-Offset": "0", "Content-Length": str(len(CONTENT))}.items():
+        silent.putheader(name, value)
+    silent.endheaders(CONTENT[:300_000])
+
+    assert silent.getresponse().status == 400
+    silent.close()
+    assert int(client.head(URL).headers["Upload-Offset"]) >= body.PIECE
+
+
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+def test_a_volume_that_fills_up_keeps_what_arrived(
+    client: FlaskClient, volume: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ask(client)
+    send(client, CONTENT[:1000], 0)
+    monkeypatch.setattr(incoming, "RESERVE", 1 << 60)
+    monkeypatch.setattr(incoming, "LOOK_BYTES", 500_000)
+
+    for full in (send(client, CONTENT[1000:], 1000), client.post("/v1/uploads", data=CONTENT, headers=OCTETS)):
+        assert (full.status_code, full.json["code"]) == (507, "disk_full")
+
+    there = int(client.head(URL).headers["Upload-Offset"])
+    assert 1000 < there < 500_000
+    monkeypatch.setattr(incoming, "RESERVE", 0)
+    assert place(send(client, CONTENT[there:], there))[2] == "?1"
+    assert [path for path in files(volume) if path.endswith(".part")] == []
 
 
 def test_a_damaged_or_vanished_file_is_found_out_and_comes_anew(client: FlaskClient, volume: Any) -> None:

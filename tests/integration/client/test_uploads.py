@@ -2,10 +2,12 @@
 
 import hashlib
 import io
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from click.testing import CliRunner
 
+import fitq
 from fitq import errors, uploads
 from fitq.cli import cli
 from shared import store
@@ -53,6 +55,16 @@ def test_files_bytes_and_open_files_arrive_once(queue, volume, tmp_path, monkeyp
     opened.seek(2)
     assert queue.upload(opened) == REF
     assert [(one["name"], one["ref"]) for one in queue.uploads()] == [("train.bin", REF)]
+
+
+def test_two_who_send_the_same_at_once_both_end_well(queue, url, volume, monkeypatch):
+    monkeypatch.setattr(uploads, "CHUNK", 100_000)
+    content = CONTENT * 8
+    with fitq.connect(url) as other, ThreadPoolExecutor(2) as pool:
+        refs = list(pool.map(lambda one: one.upload(content), [queue, other]))
+
+    assert refs == [f"sha256:{hashlib.sha256(content).hexdigest()}"] * 2
+    assert stored(volume, refs[0]) == content
 
 
 def test_what_was_cut_off_goes_on_where_it_was(queue, volume, monkeypatch):
