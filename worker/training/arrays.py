@@ -6,6 +6,7 @@ against the memory that the job has. No pickles: object arrays are refused.
 
 import math
 import os
+import struct
 import tokenize
 import zipfile
 import zlib
@@ -23,6 +24,8 @@ from shared.errors import BadData
 _HEADER_BYTES = 10_000
 #: Arrays of an `.npz` file, at most.
 _MEMBERS = 10_000
+#: An archive member's local header up to the lengths of its name and its extra field, which end it.
+_LOCAL = struct.Struct("<26xHH")
 #: Kinds of numbers: bool, signed, unsigned, float.
 _KINDS = "biuf"
 
@@ -66,6 +69,29 @@ def npz_headers(file: BinaryIO, label: str, names: list[str]) -> list[Header]:
     """Return the checked headers of the named arrays of an `.npz` file. Raise `BadData`."""
     with _readable(label):
         return [header for _, header, _ in _members(file, label, names)]
+
+
+def npz_places(file: BinaryIO, label: str, names: list[str]) -> list[tuple[Header, int | None]]:
+    """Return the named arrays' headers, and at which byte of the file their values begin; None where compressed."""
+    found = []
+    with _readable(label), zipfile.ZipFile(file) as archive:
+        for name, header, member in _members(file, label, names):
+            info = _entry(archive.infolist(), name, label)
+            stored = info.compress_type == zipfile.ZIP_STORED and not info.flag_bits & 1
+            found.append((header, _begin(file, info, label) + member.tell() if stored else None))
+    return found
+
+
+def _begin(file: BinaryIO, info: zipfile.ZipInfo, label: str) -> int:
+    """Return at which byte of the file a member begins, from its local header (APPNOTE.TXT, 4.3.7)."""
+    local = os.pread(file.fileno(), _LOCAL.size, info.header_offset)
+    if len(local) < _LOCAL.size:
+        raise BadData(f"{label} is truncated.")
+    name, extra = _LOCAL.unpack(local)
+    begin = info.header_offset + _LOCAL.size + int(name) + int(extra)
+    if begin + info.file_size > os.fstat(file.fileno()).st_size:
+        raise BadData(f"{label} is truncated.")
+    return begin
 
 
 def _members(file: BinaryIO, label: str, names: list[str]) -> Iterator[tuple[str, Header, IO[bytes]]]:

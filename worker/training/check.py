@@ -3,7 +3,7 @@
 import math
 from typing import Any
 
-from shared.data_spec import Split
+from shared.data_spec import Source, Split
 from shared.sources.arrays import DatasetSource
 from shared.spec import EvaluateSpec, PredictSpec, Spec, TrainSpec
 from worker.training import data, datasets, models, predict, sizing
@@ -25,7 +25,7 @@ def run(assignment: Assignment, spec: Spec, report: Report, *, jit: bool) -> Fin
     return Finished(_value(assignment, spec, size, outline, needed, slots or 0))
 
 
-def _source(spec: Spec) -> data.Source:
+def _source(spec: Spec) -> Source:
     if isinstance(spec, TrainSpec):
         return spec.data.train
     return spec.data.test if isinstance(spec, EvaluateSpec) else predict.source(spec)

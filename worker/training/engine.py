@@ -15,13 +15,15 @@ import tensorflow as tf
 from keras.src.utils.python_utils import pythonify_logs
 
 from worker.training.batches import Order
-from worker.training.data import Samples
 from worker.training.faults import explained, values_explained
 from worker.training.port import Report
 from worker.training.pulse import Pulse
+from worker.training.samples import Samples, Streamed
+from worker.training.streaming import Stream
+from worker.training.windows import Windows
 
-#: A batch's row numbers → what the step function returns.
-Step = Callable[[np.ndarray], Any]
+#: What a step works on → what the step function returns.
+Step = Callable[[Any], Any]
 
 
 @dataclass(frozen=True)
@@ -30,37 +32,56 @@ class Loop:
 
     step: Step
     order: Order
+    #: What the step with a global number works on: a batch, or its row numbers.
+    given: Callable[[int], Any]
 
     def run(self, step: int) -> Any:
         """Run the step with this global number."""
-        return self.step(self.order.indices(step))
+        return self.step(self.given(step))
 
 
-def loop(model: Any, step: Callable[[Any], Any], samples: Samples, order: Order, what: str) -> Loop:
-    """Return the loop of a model's `train_step`, `test_step` or `predict_step` over resident samples.
+def loop(model: Any, step: Callable[[Any], Any], samples: Samples | Streamed, order: Order, what: str) -> Loop:
+    """Return the loop of a model's `train_step`, `test_step` or `predict_step` over samples.
 
     Its first run compiles, and raises `BadSpec` "<what>: …" for what Keras cannot do.
     """
-    tensors = tuple(tf.convert_to_tensor(array) for array in (samples.x, samples.y) if array is not None)
+    if isinstance(samples, Streamed):
+        return _streamed(model, step, samples, order, what)
+    tensors = keras.tree.map_structure(tf.convert_to_tensor, samples.parts())
 
     def on_rows(rows: Any) -> Any:
-        return step(tuple(tf.gather(tensor, rows) for tensor in tensors))
+        return step(keras.tree.map_structure(lambda tensor: tf.gather(tensor, rows), tensors))
 
-    if not model.run_eagerly:
-        # As Keras's trainer: XLA where the model was compiled with it, no rewriting of Python.
-        rows = tf.TensorSpec([order.batch_length], order.indices(0).dtype)
-        on_rows = tf.function(on_rows, input_signature=[rows], autograph=False, jit_compile=model.jit_compile)
-    return Loop(_explaining(on_rows, what), order)
+    rows = tf.TensorSpec([order.batch_length], order.indices(0).dtype)
+    return Loop(
+        _explaining(_compiled(model, on_rows, rows), what), order, lambda number: tf.constant(order.indices(number))
+    )
+
+
+def _streamed(model: Any, step: Callable[[Any], Any], samples: Streamed, order: Order, what: str) -> Loop:
+    windows = Windows(samples.reader.starts, order.batch_size, samples.window, order.shuffle, order.seed)
+    stream = Stream(samples, windows)
+    return Loop(_explaining(_compiled(model, step, stream.signature(order.batch_length)), what), order, stream.batch)
+
+
+def _compiled(model: Any, function: Callable[[Any], Any], signature: Any) -> Callable[[Any], Any]:
+    """Compile as Keras's trainer: XLA where the model was compiled with it, no rewriting of Python."""
+    if model.run_eagerly:
+        return function
+    compiled: Callable[[Any], Any] = tf.function(
+        function, input_signature=[signature], autograph=False, jit_compile=model.jit_compile
+    )
+    return compiled
 
 
 def _explaining(function: Callable[[Any], Any], what: str) -> Step:
     """Explain errors of the first run, in which Keras traces the model; of later ones only those of values."""
     explain = explained
 
-    def run(rows: np.ndarray) -> Any:
+    def run(given: Any) -> Any:
         nonlocal explain
         with explain(what):
-            result = function(tf.constant(rows))
+            result = function(given)
         explain = values_explained
         return result
 

@@ -25,7 +25,7 @@ def run(assignment: Assignment, spec: EvaluateSpec, report: Report, *, jit: bool
     samples = data.load(spec.data.test, data.place(assignment), labels=True, scale=scale, one_hot=one_hot)
     pulse.phase("building")
     model = models.build(assignment, origin.config, spec.resources, optimizer_slots=None)
-    models.check_input(model.input_shape, samples.x.shape[1:])
+    models.check_input(model.input_shape, samples.sample)
     models.compile_model(model, compiled, jit=jit)
     models.check_labels(model, samples)
     models.prepare(model, samples, _WHAT)

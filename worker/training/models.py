@@ -13,8 +13,9 @@ from shared.errors import BadSpec, FieldError
 from shared.fit_spec import Compile
 from shared.model_spec import JobModel, Model
 from shared.spec import Resources
-from worker.training import checkpoints, data, sizing, values
+from worker.training import checkpoints, sizing
 from worker.training.faults import explained
+from worker.training.samples import Samples, Streamed
 from worker.wire import Assignment
 
 #: Rows with which a model is tried before it is traced.
@@ -153,7 +154,7 @@ def _shown(shape: tuple[int | None, ...]) -> str:
     return "(" + ", ".join("any" if n is None else str(n) for n in shape) + ")"
 
 
-def check_labels(model: Any, samples: data.Samples) -> None:
+def check_labels(model: Any, samples: Samples | Streamed) -> None:
     """Raise `BadData` for class numbers that the model has no output for.
 
     On a CPU TensorFlow would refuse them at some step, on a GPU the loss would silently become NaN.
@@ -161,21 +162,21 @@ def check_labels(model: Any, samples: data.Samples) -> None:
     sparse = isinstance(model.loss, keras.losses.SparseCategoricalCrossentropy)
     classes = model.output_shape[-1] if isinstance(model.output_shape, tuple) else None
     ignored = getattr(model.loss, "ignore_class", None)
-    if sparse and samples.y is not None and isinstance(classes, int) and ignored is None:
-        values.check_labels(samples.y, classes)
+    if sparse and isinstance(classes, int) and ignored is None:
+        samples.check_labels(classes)
 
 
-def prepare(model: Any, samples: data.Samples, what: str) -> None:
+def prepare(model: Any, samples: Samples | Streamed, what: str) -> None:
     """Let Keras make the variables of its metrics, which the first step would make.
 
     A checkpoint's values need them; and a graph that makes none is traced once, not twice.
     Raise `BadSpec` "<what>: …" when loss, metrics and data do not fit each other.
     """
-    x, y = samples.x[:_TRIED_ROWS], None if samples.y is None else samples.y[:_TRIED_ROWS]
+    head = samples.head(_TRIED_ROWS)
     with explained(what):
-        predicted = model(x, training=False)
-        model.compute_loss(x=x, y=y, y_pred=predicted, training=False)
-        model.compute_metrics(x, y, predicted)
+        predicted = model(head.x, training=False)
+        model.compute_loss(x=head.x, y=head.y, y_pred=predicted, sample_weight=head.weight, training=False)
+        model.compute_metrics(head.x, head.y, predicted, head.weight)
         model.reset_metrics()
 
 

@@ -9,6 +9,7 @@ import keras
 import numpy as np
 
 from shared import store
+from shared.data_spec import Source
 from shared.errors import BadSpec, FieldError
 from shared.sources.arrays import SampleSource
 from shared.spec import PredictSpec
@@ -37,7 +38,7 @@ def run(assignment: Assignment, spec: PredictSpec, report: Report, *, jit: bool)
     samples = data.load(source(spec), data.place(assignment), labels=False, scale=scale, one_hot=None)
     pulse.phase("building")
     model = _model(assignment, spec, origin.config, jit=jit)
-    models.check_input(model.input_shape, samples.x.shape[1:])
+    models.check_input(model.input_shape, samples.sample)
     order = Order(len(samples), spec.batch_size)
     predicting = engine.loop(model, model.predict_step, samples, order, "The model cannot predict on the data")
     steps = spec.steps or order.steps_per_pass
@@ -50,7 +51,7 @@ def run(assignment: Assignment, spec: PredictSpec, report: Report, *, jit: bool)
     return Finished(answer.value())
 
 
-def source(spec: PredictSpec) -> data.Source:
+def source(spec: PredictSpec) -> Source:
     """Return where the inputs come from; a single sample as an array of one row."""
     given = spec.data.input
     return given.as_rows() if isinstance(given, SampleSource) else given

@@ -18,10 +18,10 @@ from shared.spec import TrainSpec
 from worker.training import callbacks, checkpoints, engine
 from worker.training.batches import Order
 from worker.training.checkpoints import Contents, Position, Progress
-from worker.training.data import Samples
 from worker.training.files import Files
 from worker.training.port import Report
 from worker.training.pulse import Pulse
+from worker.training.samples import Samples, Streamed
 from worker.wire import Assignment, Checkpointed, Epoch, Resumable, Resumed
 
 #: Steps of an epoch between two looks at the loss for NaN: by count and not by time, so that what is
@@ -37,8 +37,8 @@ class Session:
         assignment: Assignment,
         spec: TrainSpec,
         model: Any,
-        train: Samples,
-        validation: Samples | None,
+        train: Samples | Streamed,
+        validation: Samples | Streamed | None,
         report: Report,
     ) -> None:
         """Make the callbacks and the loops; nothing runs yet. Raise `BadSpec`."""

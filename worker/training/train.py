@@ -34,13 +34,14 @@ def _prepare(assignment: Assignment, spec: TrainSpec, report: Report, *, jit: bo
     origin = models.origin(assignment, spec.model)
     where = data.place(assignment)
     train, validation = data.load_training(spec.data, where, scale=spec.data.scale, one_hot=spec.data.one_hot)
+    parts = [train] if validation is None else [train, validation]
     pulse.phase("building")
     slots = sizing.slots(models.optimizer(spec.compile))
     model = models.build(assignment, origin.config, spec.resources, optimizer_slots=slots)
-    for samples in filter(None, (train, validation)):
-        models.check_input(model.input_shape, samples.x.shape[1:])
+    for samples in parts:
+        models.check_input(model.input_shape, samples.sample)
     models.compile_model(model, spec.compile, jit=jit)
-    for samples in filter(None, (train, validation)):
+    for samples in parts:
         models.check_labels(model, samples)
     models.prepare(model, train, "The model cannot be trained on the data")
     model.optimizer.build(model.trainable_variables)

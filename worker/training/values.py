@@ -31,31 +31,31 @@ def scaled(x: np.ndarray, scale: float | None) -> np.ndarray:
     return product
 
 
-def check_finite(y: np.ndarray) -> None:
-    """Raise `BadData` naming the first row whose label is not finite."""
+def check_finite(y: np.ndarray, what: str = "label", *, first: int = 0) -> None:
+    """Raise `BadData` naming the first row whose label is not finite; `first` is the number of the first row."""
     if y.dtype.kind == "f" and not np.isfinite(y).all():
-        row = int(np.argwhere(~np.isfinite(y.reshape(len(y), -1)).all(axis=1))[0, 0])
-        raise BadData(f"The label of row {row} is not a finite number.")
+        row = first + int(np.argwhere(~np.isfinite(y.reshape(len(y), -1)).all(axis=1))[0, 0])
+        raise BadData(f"The {what} of row {row} is not a finite number.")
 
 
-def one_hot(y: np.ndarray, classes: int) -> np.ndarray:
+def one_hot(y: np.ndarray, classes: int, *, first: int = 0) -> np.ndarray:
     """Return class numbers as one-hot rows. Raise `BadData` for what is none."""
     flat = y.reshape(-1)
     if flat.size != len(y):
         raise BadData(f"one_hot needs one class number for each row; y has shape {y.shape}.")
-    check_labels(flat, classes)
+    check_labels(flat, classes, first=first)
     rows = np.zeros((len(flat), classes), dtype=np.float32)
     rows[np.arange(len(flat)), flat.astype(np.int64)] = 1.0
     return rows
 
 
-def check_labels(y: np.ndarray, classes: int) -> None:
+def check_labels(y: np.ndarray, classes: int, *, first: int = 0) -> None:
     """Raise `BadData` naming labels that are no whole number from 0 to `classes` - 1."""
     wrong = (y < 0) | (y >= classes)
     if y.dtype.kind == "f":
         wrong |= y != np.floor(y)
     if wrong.any():
         rows = np.argwhere(wrong.reshape(len(y), -1).any(axis=1))[:, 0]
-        named = ", ".join(f"{y[row]} (row {row})" for row in rows[:_NAMED_LABELS])
+        named = ", ".join(f"{y[row]} (row {first + row})" for row in rows[:_NAMED_LABELS])
         more = f" and {len(rows) - _NAMED_LABELS} more" if len(rows) > _NAMED_LABELS else ""
         raise BadData(f"Labels must be whole numbers from 0 to {classes - 1}; found {named}{more}.")

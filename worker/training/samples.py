@@ -1,0 +1,190 @@
+"""What a model learns from, or is asked about: rows that are prepared, in memory or still to be read."""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+
+from worker.training import values
+from worker.training.sources import reader as readers
+from worker.training.sources.reader import Cut, Reader, Rows
+
+#: Bytes that are read and prepared at a time.
+_PIECE_BYTES = 1 << 22
+
+
+@dataclass(frozen=True)
+class Samples:
+    """Rows of inputs in memory; their labels and weights if they have any."""
+
+    x: Any
+    y: np.ndarray | None
+    weight: np.ndarray | None = None
+    class_names: tuple[str, ...] | None = None
+
+    def __len__(self) -> int:
+        """Return the number of rows."""
+        return len(next(iter(self.x.values())) if isinstance(self.x, dict) else self.x)
+
+    @property
+    def bytes(self) -> int:
+        """Size in memory."""
+        return sum(array.nbytes for array in self.arrays())
+
+    @property
+    def sample(self) -> Any:
+        """The shape of one sample; one for each input where there are several."""
+        return {name: a.shape[1:] for name, a in self.x.items()} if isinstance(self.x, dict) else self.x.shape[1:]
+
+    def parts(self) -> tuple[Any, ...]:
+        """Return the arrays as Keras's steps take them: `(x,)`, `(x, y)` or `(x, y, sample_weight)`."""
+        return tuple(part for part in (self.x, self.y, self.weight) if part is not None)
+
+    def head(self, rows: int) -> "Samples":
+        """Return the first rows."""
+        return self.cut(0, min(rows, len(self)))
+
+    def cut(self, first: int, end: int) -> "Samples":
+        """Return the rows from `first` up to `end`."""
+        return self.map(lambda array: array[first:end])
+
+    def check_labels(self, classes: int) -> None:
+        """Raise `BadData` naming labels that are no class from 0 to `classes` - 1."""
+        if self.y is not None:
+            values.check_labels(self.y, classes)
+
+    def map(self, change: Callable[[np.ndarray], np.ndarray]) -> "Samples":
+        """Return samples of changed arrays."""
+        x = {name: change(a) for name, a in self.x.items()} if isinstance(self.x, dict) else change(self.x)
+        y, weight = (None if array is None else change(array) for array in (self.y, self.weight))
+        return replace(self, x=x, y=y, weight=weight)
+
+    def arrays(self) -> list[np.ndarray]:
+        """Return all arrays."""
+        inputs = list(self.x.values()) if isinstance(self.x, dict) else [self.x]
+        return inputs + [array for array in (self.y, self.weight) if array is not None]
+
+
+@dataclass(frozen=True)
+class Preparation:
+    """What is done to every row before a model sees it."""
+
+    scale: float | None = None
+    one_hot: int | None = None
+
+    def samples(self, rows: Rows, *, first: int = 0) -> Samples:
+        """Return rows checked, scaled, encoded; `first` is the number of the first row. Raise `BadData`."""
+        x = {name: self._x(a, name) for name, a in rows.x.items()} if isinstance(rows.x, dict) else self._x(rows.x, "x")
+        return Samples(x, self._y(rows.y, first), self._weight(rows.weight, first))
+
+    def _x(self, array: np.ndarray, name: str) -> np.ndarray:
+        return values.scaled(values.numbers(array, name), self.scale)
+
+    def _y(self, array: np.ndarray | None, first: int) -> np.ndarray | None:
+        if array is None:
+            return None
+        y = values.numbers(array, "y")
+        values.check_finite(y, first=first)
+        return y if self.one_hot is None else values.one_hot(y, self.one_hot, first=first)
+
+    @staticmethod
+    def _weight(array: np.ndarray | None, first: int) -> np.ndarray | None:
+        if array is None:
+            return None
+        weight = values.numbers(array, "sample_weight").astype(np.float32, copy=False)
+        values.check_finite(weight, "sample_weight", first=first)
+        return weight
+
+    def row_bytes(self, reader: Reader) -> int:
+        """Return the size of one prepared row in memory."""
+        inputs = [reader.x] if isinstance(reader.x, readers.Field) else list(reader.x.values())
+        size = sum(math.prod(one.shape) * _prepared_size(one.dtype, scaled=self.scale is not None) for one in inputs)
+        if reader.y is not None:
+            one_hot = None if self.one_hot is None else 4 * self.one_hot
+            size += one_hot or math.prod(reader.y.shape) * _prepared_size(reader.y.dtype, scaled=False)
+        return size + (0 if reader.weight is None else 4)
+
+
+def _prepared_size(dtype: np.dtype[Any], *, scaled: bool) -> int:
+    return 4 if scaled or dtype.kind == "f" else dtype.itemsize
+
+
+@dataclass
+class Streamed:
+    """Rows that do not fit in memory: read, prepared and given window by window."""
+
+    reader: Reader
+    how: Preparation
+    #: Rows of a window, about.
+    window: int
+    #: Classes that labels may have, once the model is known.
+    _classes: int | None = field(default=None)
+
+    def __len__(self) -> int:
+        """Return the number of rows."""
+        return readers.rows(self.reader)
+
+    @property
+    def class_names(self) -> tuple[str, ...] | None:
+        """What the numbers of the labels stand for."""
+        return self.reader.class_names
+
+    @property
+    def sample(self) -> Any:
+        """The shape of one sample; one for each input where there are several."""
+        return readers.sample(self.reader)
+
+    def head(self, rows: int) -> Samples:
+        """Return the first rows."""
+        return self.read([(0, min(rows, len(self)))])
+
+    def cut(self, first: int, end: int) -> "Streamed":
+        """Return the rows from `first` up to `end`."""
+        return replace(self, reader=Cut(self.reader, first, end))
+
+    def check_labels(self, classes: int) -> None:
+        """Let the labels of each window be checked when it is read."""
+        self._classes = classes
+
+    def read(self, ranges: list[tuple[int, int]]) -> Samples:
+        """Return the rows of some ranges, one after the other. Raise `BadData`."""
+        each = max(1, _PIECE_BYTES // max(1, sum(one.bytes for one in readers.fields(self.reader))))
+        pieces = [piece for one in ranges for piece in readers.pieces(*one, each)]
+        begun = self._piece(*pieces[0])
+        if len(pieces) == 1:
+            return begun
+        held = _Gathered(begun, sum(end - first for first, end in pieces))
+        for piece in pieces[1:]:
+            held.add(self._piece(*piece))
+        return held.samples
+
+    def _piece(self, first: int, end: int) -> Samples:
+        samples = self.how.samples(self.reader.read(first, end), first=first)
+        if self._classes is not None and samples.y is not None:
+            values.check_labels(samples.y, self._classes, first=first)
+        return samples
+
+
+class _Gathered:
+    """Samples that are put together piece by piece, so that memory holds them once."""
+
+    def __init__(self, first: Samples, rows: int) -> None:
+        """Make room for so many rows like the `first` ones, and take these."""
+        self.samples = first.map(lambda array: np.empty((rows, *array.shape[1:]), array.dtype))
+        self._at = 0
+        self.add(first)
+
+    def add(self, piece: Samples) -> None:
+        """Take the next rows."""
+        rows = slice(self._at, self._at + len(piece))
+        for there, here in zip(self.samples.arrays(), piece.arrays(), strict=True):
+            there[rows] = here
+        self._at += len(piece)
+
+
+def whole(reader: Reader, how: Preparation) -> Samples:
+    """Return all rows of a source, in memory. Raise `BadData`."""
+    count = readers.rows(reader)
+    return replace(Streamed(reader, how, count).read([(0, count)]), class_names=reader.class_names)
