@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Discriminator, Field, Tag, field_validator, model_validator
 from pydantic_core import PydanticCustomError
 
 from shared import architecture, objectives
@@ -12,6 +12,7 @@ from shared.parts import MetricName, Part, allowed
 _Object = str | dict[str, Any]
 _Metrics = list[_Object | list[_Object] | None] | dict[str, _Object | list[_Object] | None]
 _Weight = Annotated[float, Field(ge=-1e12, le=1e12)]
+_CONTINUE = "Take up the optimizer's state, and that of the random numbers, that came with the model"
 
 
 class Compile(Part):
@@ -38,6 +39,7 @@ class Compile(Part):
     steps_per_execution: Annotated[int, Field(ge=1, le=2**40)] = Field(
         1, description="Taken and without effect: steps run one by one, with the same numbers"
     )
+    continue_optimizer: bool = Field(False, description=_CONTINUE)
 
     @field_validator("optimizer")
     @classmethod
@@ -60,6 +62,23 @@ class Compile(Part):
 
 def _checked(check: Callable[..., Any]) -> objectives.Make[Any]:
     return lambda one, pointer: allowed(check, one, pointer=pointer)
+
+
+class SavedCompile(Part):
+    """A model compiled as its file says, or as its source job did."""
+
+    continue_optimizer: bool = Field(False, description=_CONTINUE)
+
+
+def _compile_tag(value: Any) -> str:
+    keys = value.model_fields_set if isinstance(value, Part) else value if isinstance(value, dict) else {"loss"}
+    return "<saved>" if set(keys) <= {"continue_optimizer"} else "<compile>"
+
+
+#: How a train job compiles: as it says, or as the model's source did.
+TrainCompile = Annotated[
+    Annotated[Compile, Tag("<compile>")] | Annotated[SavedCompile, Tag("<saved>")], Discriminator(_compile_tag)
+]
 
 
 class Fit(Part):

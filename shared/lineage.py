@@ -25,7 +25,8 @@ class Source:
     file: StoredFile
     #: The source job's own `model`, which is never itself another job's (resolved to the root).
     model: dict[str, Any]
-    compile: dict[str, Any]
+    #: None when the model came with it in a file: then the checkpoint says it.
+    compile: dict[str, Any] | None
     scale: float | None
     one_hot: int | None
 
@@ -56,8 +57,11 @@ def resolve(connection: Connection, spec: Spec) -> Source | None:
     if saved is None:
         raise _wrong("/model/checkpoint", f"Job {row.id} has no checkpoint {spec.model.checkpoint!r} (any more).")
     model = row.source["model"] if row.source else row.spec["model"]
-    data = row.spec["data"]
-    return Source(row.id, saved.name, saved.file, model, row.spec["compile"], data.get("scale"), data.get("one_hot"))
+    compiled, data = row.spec.get("compile", {}), row.spec["data"]
+    if set(compiled) <= {"continue_optimizer"}:
+        # Compiled as its own source was, or as a file said: then the checkpoint says it.
+        compiled = row.source["compile"] if row.source else None
+    return Source(row.id, saved.name, saved.file, model, compiled, data.get("scale"), data.get("one_hot"))
 
 
 def _wrong(pointer: str, message: str) -> BadSpec:

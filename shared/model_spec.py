@@ -6,7 +6,9 @@ from pydantic import Field, Tag, field_validator, model_validator
 from pydantic_core import PydanticCustomError
 
 from shared import architecture
-from shared.parts import JobId, Part, allowed, alternatives
+from shared.parts import FilePath, JobId, Part, allowed, alternatives
+
+_WEIGHTS = "File with the weights: a .weights.h5, an .h5 of older Keras, a TensorFlow checkpoint, a checkpoint of fitq"
 
 
 class LayersModel(Part):
@@ -14,6 +16,7 @@ class LayersModel(Part):
 
     layers: list[Any] = Field(min_length=1, max_length=512, description='[{"Dense": {"units": 10}}, …]')
     input_shape: list[int | None] = Field(max_length=8, description="One sample's shape, without the batch axis")
+    weights: FilePath | None = Field(None, description=_WEIGHTS)
 
     @model_validator(mode="after")
     def _known_layers(self) -> Self:
@@ -29,6 +32,7 @@ class ArchitectureModel(Part):
     """A Keras architecture: the object, or the text, that `Model.to_json()` gives."""
 
     architecture: dict[str, Any] | str
+    weights: FilePath | None = Field(None, description=_WEIGHTS)
 
     @field_validator("architecture")
     @classmethod
@@ -39,6 +43,12 @@ class ArchitectureModel(Part):
     def keras_config(self) -> dict[str, Any]:
         """Return the checked Keras configuration."""
         return architecture.checked(self.architecture)
+
+
+class UploadModel(Part):
+    """A whole model in a file: architecture, weights, and how it was compiled."""
+
+    upload: FilePath = Field(description="A .keras, or an .h5 with a whole model")
 
 
 class JobModel(Part):
@@ -61,6 +71,7 @@ class JobModel(Part):
 Model = Annotated[
     Annotated[LayersModel, Tag("<layers>")]
     | Annotated[ArchitectureModel, Tag("<architecture>")]
+    | Annotated[UploadModel, Tag("<upload>")]
     | Annotated[JobModel, Tag("<job>")],
-    alternatives("model", layers="layers", architecture="architecture", job="job"),
+    alternatives("model", layers="layers", architecture="architecture", upload="upload", job="job"),
 ]

@@ -13,9 +13,9 @@ from shared import callback_spec
 from shared.callback_spec import Callbacks
 from shared.data_spec import EvaluateData, PredictData, TrainData
 from shared.errors import BadSpec, FieldError
-from shared.fit_spec import Checkpoint, Compile, Fit
-from shared.model_spec import JobModel, Model
-from shared.parts import Name, Part, field_errors
+from shared.fit_spec import Checkpoint, Compile, Fit, TrainCompile
+from shared.model_spec import ArchitectureModel, JobModel, LayersModel, Model, UploadModel
+from shared.parts import Name, Part, SpecFault, field_errors
 from shared.states import Kind, Lane
 
 #: The version of this contract; it grows when the meaning of a spec changes.
@@ -62,7 +62,7 @@ class TrainSpec(_Job):
     kind: Literal["train"] = "train"
     model: Model
     data: TrainData
-    compile: Compile
+    compile: TrainCompile | None = None
     fit: Fit = Fit()
     callbacks: Callbacks = Field(default_factory=list)
     checkpoint: Checkpoint = Checkpoint()
@@ -70,6 +70,16 @@ class TrainSpec(_Job):
     @model_validator(mode="after")
     def _a_rate_for_each_epoch(self) -> Self:
         callback_spec.check_rates(self.callbacks, self.fit.epochs)
+        return self
+
+    @model_validator(mode="after")
+    def _knows_how_to_compile(self) -> Self:
+        if not isinstance(self.model, (LayersModel, ArchitectureModel)):
+            return self
+        if not isinstance(self.compile, Compile):
+            raise _fault("/compile", "needs a loss: only an uploaded model or another job's brings how it was compiled")
+        if self.compile.continue_optimizer and self.model.weights is None:
+            raise _fault("/compile/continue_optimizer", "needs a model with a state: an upload, weights, or a job")
         return self
 
 
@@ -84,8 +94,8 @@ class EvaluateSpec(_Job):
 
     @model_validator(mode="after")
     def _has_a_loss(self) -> Self:
-        if self.compile is None and not isinstance(self.model, JobModel):
-            raise PydanticCustomError("compile", "compile is needed to evaluate a model that is not another job's")
+        if self.compile is None and not isinstance(self.model, (JobModel, UploadModel)):
+            raise PydanticCustomError("compile", "compile is needed to evaluate a model that brings none")
         return self
 
 
@@ -107,6 +117,10 @@ class PredictSpec(_Job):
 
 Spec = TrainSpec | EvaluateSpec | PredictSpec
 SPECS: dict[Kind, type[Spec]] = {Kind.TRAIN: TrainSpec, Kind.EVALUATE: EvaluateSpec, Kind.PREDICT: PredictSpec}
+
+
+def _fault(place: str, message: str) -> SpecFault:
+    return SpecFault((FieldError(place, message),))
 
 
 def parse(value: object) -> Spec:

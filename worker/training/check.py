@@ -6,15 +6,15 @@ from typing import Any
 from shared.data_spec import Source, Split
 from shared.sources.arrays import DatasetSource
 from shared.spec import EvaluateSpec, PredictSpec, Spec, TrainSpec
-from worker.training import data, datasets, models, predict, sizing
+from worker.training import data, datasets, models, origins, predict, sizing
 from worker.training.port import Report
 from worker.wire import Assignment, Finished
 
 
 def run(assignment: Assignment, spec: Spec, report: Report, *, jit: bool) -> Finished:  # noqa: ARG001 - as every action
     """Answer what the spec's job would need. Raise `BadSpec` or `BadData` for what it would fail with."""
-    origin = models.origin(assignment, spec.model)
-    size = sizing.measure(origin.config)
+    origin = origins.find(assignment, spec.model)
+    size = sizing.measure(origin.config, weights=origin.file)
     outline = data.outline(_source(spec), data.place(assignment))
     models.check_input(size.input_shape, outline.sample)
     slots = _slots(spec, origin)
@@ -31,12 +31,13 @@ def _source(spec: Spec) -> Source:
     return spec.data.test if isinstance(spec, EvaluateSpec) else predict.source(spec)
 
 
-def _slots(spec: Spec, origin: models.Origin) -> int | None:
+def _slots(spec: Spec, origin: origins.Origin) -> int | None:
     """Return the optimizer's slots for a train job, having tried that everything in `compile` can be made."""
-    compiled = getattr(spec, "compile", None) or origin.compile
-    if compiled is not None:
-        models.check_compile(compiled)
-    return sizing.slots(models.optimizer(spec.compile)) if isinstance(spec, TrainSpec) else None
+    if isinstance(spec, PredictSpec):
+        return None
+    compiled = origins.compiled(spec.compile, origin)
+    models.check_compile(compiled)
+    return sizing.slots(models.optimizer(compiled)) if isinstance(spec, TrainSpec) else None
 
 
 def _value(

@@ -24,6 +24,7 @@ from shared import store
 from shared.errors import CheckpointCorrupt
 from shared.store import StoredFile
 from worker.training import state
+from worker.training.modelfiles import keras3, optimizers
 from worker.wire import Assignment
 
 FORMAT = 1
@@ -108,11 +109,13 @@ def write(
     metrics: list[np.ndarray],
     arrays: dict[str, np.ndarray],
     weights_sha256: str,
+    about: dict[str, Any],
 ) -> StoredFile:
     """Write a checkpoint whole, read it back, and return what was written.
 
     `metrics` are the values of the model's metrics, for a checkpoint within an epoch; `arrays` those of
-    the callbacks' states. Raise OSError when the disk is full.
+    the callbacks' states; `about` is what the manifest says besides (architecture, compile). Raise OSError when
+    the disk is full.
     """
     members = dict(arrays)
     manifest: dict[str, Any] = {
@@ -120,6 +123,7 @@ def write(
         "keras": keras.__version__,
         "weights_sha256": weights_sha256,
         "progress": asdict(progress),
+        **about,
     }
     for name, variables in groups(model).items():
         manifest[name] = _listed(name, [v.path for v in variables], values(variables), members)
@@ -151,6 +155,13 @@ def read(volume: Path, file: StoredFile) -> Contents:
         if manifest["format"] != FORMAT:
             raise CheckpointCorrupt(f"{file.path} has format {manifest['format']}; {FORMAT} is read.")
         return Contents(manifest, arrays)
+
+
+def manifest(volume: Path, file: StoredFile) -> dict[str, Any]:
+    """Return what a checkpoint says about itself. Raise `CheckpointCorrupt` when it is not what its row says."""
+    path = store.verify(volume, file)
+    with _sound(file.path), np.load(path, allow_pickle=False) as archive:
+        return dict(json.loads(archive["manifest"].tobytes()))
 
 
 @contextmanager
@@ -195,6 +206,7 @@ def apply(contents: Contents, model: Any) -> None:
     """Set the model's and the optimizer's variables; `check` must have passed."""
     for name, variables in groups(model).items():
         assign(contents, name, variables)
+    keras3.finalize(model)
 
 
 def assign(contents: Contents, name: str, variables: list[Any]) -> None:
@@ -209,3 +221,21 @@ def load_weights(model: Any, assignment: Assignment) -> None:
     contents = read(Path(assignment.volume), StoredFile(**source["file"]))
     _check_group(contents, "weights", model.weights)
     assign(contents, "weights", model.weights)
+    keras3.finalize(model)
+
+
+def load_optimizer(model: Any, assignment: Assignment) -> None:
+    """Give a model's built optimizer, and its random numbers, the state of the source's checkpoint. Raise `BadSpec`."""
+    source = assignment.source or {}
+    contents = read(Path(assignment.volume), StoredFile(**source["file"]))
+    held = contents.manifest["optimizer"]
+    for entry, variable in zip(held, model.optimizer.variables, strict=False):
+        if (entry["path"], tuple(entry["shape"])) != (variable.path, tuple(variable.shape)):
+            raise optimizers.refused(f"Job {source['job']}'s optimizer has '{entry['path']}' for '{variable.path}'.")
+    if len(held) != len(model.optimizer.variables):
+        raise optimizers.refused(f"Job {source['job']} trained with another optimizer.")
+    assign(contents, "optimizer", model.optimizer.variables)
+    if len(contents.manifest["seeds"]) > len(groups(model)["seeds"]):
+        seed_generator.global_seed_generator()
+    _check_group(contents, "seeds", groups(model)["seeds"])
+    assign(contents, "seeds", groups(model)["seeds"])

@@ -1,8 +1,7 @@
 """The evaluate job."""
 
-from shared.errors import BadSpec
 from shared.spec import EvaluateSpec
-from worker.training import data, engine, models, results
+from worker.training import data, engine, models, origins, results
 from worker.training.batches import Order
 from worker.training.port import Report
 from worker.training.pulse import Pulse
@@ -16,15 +15,13 @@ def run(assignment: Assignment, spec: EvaluateSpec, report: Report, *, jit: bool
     """Measure a model on data."""
     pulse = Pulse(report)
     pulse.phase("loading data")
-    origin = models.origin(assignment, spec.model)
-    compiled = spec.compile or origin.compile
-    if compiled is None:
-        raise BadSpec("An evaluate job needs compile: the model's source has none.")
+    origin = origins.find(assignment, spec.model)
+    compiled = origins.compiled(spec.compile, origin)
     scale = models.scale(spec.data, origin)
     one_hot = origin.one_hot if spec.data.one_hot is None else spec.data.one_hot
     samples = data.load(spec.data.test, data.place(assignment), labels=True, scale=scale, one_hot=one_hot)
     pulse.phase("building")
-    model = models.build(assignment, origin.config, spec.resources, optimizer_slots=None)
+    model = models.build(assignment, origin, spec.resources, optimizer_slots=None)
     models.check_input(model.input_shape, samples.sample)
     models.compile_model(model, compiled, jit=jit)
     models.check_labels(model, samples)

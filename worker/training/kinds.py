@@ -5,7 +5,7 @@ from typing import Any, cast
 
 from shared import spec as specs
 from shared.states import Kind
-from worker.training import check, evaluate, numerics, predict, train
+from worker.training import check, evaluate, numerics, origins, predict, train
 from worker.training.port import Report
 from worker.wire import Assignment, Finished, Started, Stopped
 
@@ -16,7 +16,7 @@ def _action(run: Any) -> Action:
     def act(assignment: Assignment, report: Report) -> Finished | Stopped:
         """Fix the numerics, say that the job's own code runs, and do it. Errors are those of `shared.errors`."""
         spec = specs.parse(assignment.spec)
-        chosen = assignment.numerics or numerics.choose(assignment)
+        chosen = origins.pin(assignment, spec, assignment.numerics or numerics.choose(assignment))
         reasons = numerics.apply(chosen)
         report.say(Started(chosen))
         ended = cast("Finished | Stopped", run(assignment, spec, report, jit=chosen["jit"]))

@@ -1,79 +1,49 @@
 """From a checked configuration to a Keras model: built, compiled, with the weights it starts from."""
 
-from dataclasses import dataclass
 from typing import Any
 
 import keras
 import numpy as np
-from pydantic import TypeAdapter
 
 from shared import architecture, objectives
 from shared.data_spec import EvaluateData, PredictData
 from shared.errors import BadSpec, FieldError
 from shared.fit_spec import Compile
-from shared.model_spec import JobModel, Model
 from shared.spec import Resources
-from worker.training import checkpoints, sizing
+from worker.training import checkpoints, origins, sizing
 from worker.training.faults import explained
 from worker.training.samples import Samples, Streamed
 from worker.wire import Assignment
 
 #: Rows with which a model is tried before it is traced.
 _TRIED_ROWS = 2
-_MODEL: TypeAdapter[Model] = TypeAdapter(Model)
 
 
-@dataclass(frozen=True)
-class Origin:
-    """Where a model comes from and how its source job prepared data; nothing but the configuration for a new one."""
-
-    config: dict[str, Any]
-    compile: Compile | None = None
-    scale: float | None = None
-    one_hot: int | None = None
-
-
-def origin(assignment: Assignment, model: Model) -> Origin:
-    """Return the configuration of the spec's model, or of its source job's."""
-    if not isinstance(model, JobModel):
-        return Origin(model.keras_config())
-    source = assignment.source
-    if source is None:
-        raise BadSpec(f"The model of job {model.job} was not resolved.")
-    root = _MODEL.validate_python(source["model"])
-    if isinstance(root, JobModel):
-        raise BadSpec(f"The model of job {model.job} was not resolved to its root.")
-    return Origin(
-        root.keras_config(),
-        Compile.model_validate(source["compile"]) if source["compile"] else None,
-        source["scale"],
-        source["one_hot"],
-    )
-
-
-def scale(own: EvaluateData | PredictData, found: Origin) -> float | None:
+def scale(own: EvaluateData | PredictData, found: origins.Origin) -> float | None:
     """Return the job's own scale where it gives one, else its source's."""
     return found.scale if own.scale is None else own.scale
 
 
-def build(assignment: Assignment, config: dict[str, Any], resources: Resources, *, optimizer_slots: int | None) -> Any:
-    """Return the built model: fresh weights from the seed, or those of the source job's checkpoint.
+def build(assignment: Assignment, found: origins.Origin, resources: Resources, *, optimizer_slots: int | None) -> Any:
+    """Return the built model: fresh weights from the seed, or those of a file or of the source job's checkpoint.
 
     `optimizer_slots` is how many variables of its own training keeps for each weight, None without training.
-    Raise `BadSpec` when it cannot be built or cannot fit the memory, `CheckpointCorrupt` when the
-    source's file is not what was pinned.
+    Raise `BadSpec` when it cannot be built or cannot fit the memory, `BadData` when the weights of a file do not
+    fit it, `CheckpointCorrupt` when the source's file is not what was pinned.
     """
-    size = sizing.measure(config)
+    size = sizing.measure(found.config)
     needed = size.weight_bytes if optimizer_slots is None else sizing.training_bytes(size, optimizer_slots)
     sizing.check_fits(needed, size, resources.memory_mb)
     # The names that Keras gives, and the seeds it draws, must not depend on what this process did before.
     keras.backend.clear_session(free_memory=False)
     keras.utils.set_random_seed(assignment.seed)
     with explained("The model cannot be built"):
-        model = sizing.instantiate(config)
+        model = sizing.instantiate(found.config)
     sizing.check_built(model)
     if assignment.source is not None:
         checkpoints.load_weights(model, assignment)
+    elif found.file is not None:
+        found.file.load_weights(model)
     return model
 
 

@@ -13,7 +13,7 @@ from shared.data_spec import Source
 from shared.errors import BadSpec, FieldError
 from shared.sources.arrays import SampleSource
 from shared.spec import PredictSpec
-from worker.training import data, engine, models
+from worker.training import data, engine, models, origins
 from worker.training.batches import Order
 from worker.training.faults import explained
 from worker.training.port import Report
@@ -33,11 +33,11 @@ def run(assignment: Assignment, spec: PredictSpec, report: Report, *, jit: bool)
     """Predict, batch by batch into a file, and answer inline what is small."""
     pulse = Pulse(report)
     pulse.phase("loading data")
-    origin = models.origin(assignment, spec.model)
+    origin = origins.find(assignment, spec.model)
     scale = models.scale(spec.data, origin)
     samples = data.load(source(spec), data.place(assignment), labels=False, scale=scale, one_hot=None)
     pulse.phase("building")
-    model = _model(assignment, spec, origin.config, jit=jit)
+    model = _model(assignment, spec, origin, jit=jit)
     models.check_input(model.input_shape, samples.sample)
     order = Order(len(samples), spec.batch_size)
     predicting = engine.loop(model, model.predict_step, samples, order, "The model cannot predict on the data")
@@ -57,8 +57,8 @@ def source(spec: PredictSpec) -> Source:
     return given.as_rows() if isinstance(given, SampleSource) else given
 
 
-def _model(assignment: Assignment, spec: PredictSpec, config: dict[str, Any], *, jit: bool) -> Any:
-    model = models.build(assignment, config, spec.resources, optimizer_slots=None)
+def _model(assignment: Assignment, spec: PredictSpec, origin: origins.Origin, *, jit: bool) -> Any:
+    model = models.build(assignment, origin, spec.resources, optimizer_slots=None)
     check(spec, model.output_shape)
     if spec.head == "softmax":
         with explained("The softmax head cannot be added"):

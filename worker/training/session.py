@@ -40,8 +40,13 @@ class Session:
         train: Samples | Streamed,
         validation: Samples | Streamed | None,
         report: Report,
+        about: dict[str, Any],
     ) -> None:
-        """Make the callbacks and the loops; nothing runs yet. Raise `BadSpec`."""
+        """Make the callbacks and the loops; nothing runs yet. Raise `BadSpec`.
+
+        `about` is what each checkpoint says about the model besides: architecture and compile.
+        """
+        self._about = about
         self.assignment, self.spec, self.model, self.report = assignment, spec, model, report
         fit = spec.fit
         self._order = Order(len(train), fit.batch_size, spec.data.shuffle, assignment.seed)
@@ -269,6 +274,7 @@ class Session:
             metrics=list(metrics),
             arrays=arrays,
             weights_sha256=self.weights_sha256,
+            about=self._about,
         )
         self._saved_at = self.position
         monitor, value, greater = self._monitored(logs)

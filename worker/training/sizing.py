@@ -11,6 +11,7 @@ import tensorflow as tf
 
 from shared.errors import BadSpec, FieldError
 from worker.training.faults import explained
+from worker.training.modelfiles.files import ModelFile
 
 #: Resident megabytes of a runner that has only imported TensorFlow and traced a small step.
 BASE_MB = 500
@@ -30,13 +31,19 @@ class Size:
     output_shape: Any
 
 
-def measure(config: dict[str, Any]) -> Size:
-    """Count a model from its checked configuration; nothing is allocated. Raise `BadSpec` when it cannot be built."""
+def measure(config: dict[str, Any], *, weights: ModelFile | None = None) -> Size:
+    """Count a model from its checked configuration; nothing is allocated. Raise `BadSpec` when it cannot be built.
+
+    With `weights`, raise `BadData` when the weights in that file are not the model's.
+    """
     keras.backend.clear_session(free_memory=False)
     with explained("The model cannot be built"), keras.StatelessScope(initialize_variables=False):
         model = instantiate(config)
         check_built(model)
-        return _size(model)
+        size = _size(model)
+        if weights is not None:
+            weights.check_weights(model)
+        return size
 
 
 def instantiate(config: dict[str, Any]) -> Any:
