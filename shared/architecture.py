@@ -8,17 +8,27 @@ Layers, sizes and depth are capped; how much memory a model needs is counted els
 from dataclasses import dataclass, field
 from typing import Any
 
+from shared.allowlist import operations
 from shared.allowlist.arguments import DTYPE, NAME
-from shared.allowlist.catalog import ACTIVATION_LAYERS, ACTIVATIONS, FILLED, MODELS, NOUNS, OLD_ARGUMENTS
+from shared.allowlist.catalog import (
+    ACTIVATION_LAYERS,
+    ACTIVATION_PARTS,
+    ACTIVATIONS,
+    FILLED,
+    MODELS,
+    NOUNS,
+    OLD_ARGUMENTS,
+)
 from shared.allowlist.forms import Said, read
 from shared.allowlist.graph import Graph, Member
 from shared.allowlist.lookup import CATALOG, Entry, close_to, find, snake, unknown
 from shared.allowlist.values import Flag, Ref, Shape, Value, maybe, shown
+from shared.dialects import convert
 from shared.errors import BadSpec, FieldError
-from shared.jsontext import escaped, parsed, plain, refused
+from shared.jsontext import escaped, plain, refused
 
 #: Layers in one architecture, those of nested models and wrappers included.
-LAYERS_MOST = 512
+LAYERS_MOST = 2048
 #: Models in models.
 NESTING_MOST = 8
 #: Errors that one answer lists.
@@ -31,11 +41,6 @@ _CHOSEN: dict[str, frozenset[str]] = {
     "metrics": frozenset({"accuracy", "acc"}),
     "losses": frozenset({"crossentropy", "ce"}),
 }
-
-_OLD = (
-    "This architecture was written by Keras 1 or 2 ({}): load the model there, save it as a .keras file, and give what "
-    "Model.to_json() writes in Keras 3."
-)
 
 
 @dataclass
@@ -72,6 +77,11 @@ class _Walk:
         return self._made(ref.kind, said) if said else None
 
     def _activation(self, value: Any, pointer: str) -> Any:
+        if isinstance(value, dict) and value.get("class_name") == "Pipeline":
+            # Activations that Keras 3 has no function for, in parts: Keras 2's hard_sigmoid.
+            made = self.layer(value, pointer)
+            self._parts(value, pointer)
+            return made
         if isinstance(value, dict) and value.get("class_name") != "function":
             return self.layer(value, pointer, only=ACTIVATION_LAYERS)
         said = read("activations", value, pointer, self.wrong)
@@ -79,10 +89,17 @@ class _Walk:
             self.wrong(pointer, unknown("activations", said.name))
         return said.name if said else None
 
+    def _parts(self, value: dict[str, Any], pointer: str) -> None:
+        config = value.get("config")
+        parts = config.get("layers") if isinstance(config, dict) else None
+        names = {str(part.get("class_name") if isinstance(part, dict) else part) for part in parts or []}
+        if not names <= ACTIVATION_PARTS:
+            self.wrong(pointer, f"A Pipeline as an activation may only hold {', '.join(sorted(ACTIVATION_PARTS))}.")
+
     def _made(self, kind: str, said: Said) -> dict[str, Any] | None:
         entry = find(kind, said.name)
         if entry is None:
-            self.wrong(said.place, unknown(kind, said.name))
+            self.wrong(said.place, _whose(kind, said) + unknown(kind, said.name))
             return None
         return _sealed(entry.module, entry.name, self._arguments(entry, said))
 
@@ -227,7 +244,10 @@ class _Walk:
         if not isinstance(value, dict) or "class_name" not in value:
             self.wrong(pointer, "A layer of a Functional model must be a Keras configuration.")
             return None
-        layer = self.layer(value, pointer, extra=_WIRED)
+        if operations.is_operation(value):
+            layer = operations.checked(value, pointer, self.wrong)
+        else:
+            layer = self.layer(value, pointer, extra=_WIRED)
         name, nodes = value.get("name"), value.get("inbound_nodes")
         if layer is None or not self._is("name", NAME, name, f"{pointer}/name"):
             return None
@@ -236,11 +256,17 @@ class _Walk:
             return None
         if layer["config"].setdefault("name", name) != name:
             self.wrong(f"{pointer}/name", f"The layer is called {shown(name)} here and otherwise in its config.")
-        return layer, Member(str(name), layer["class_name"], nodes, pointer)
+        return layer, Member(str(name), layer["class_name"], nodes, pointer, operations.is_operation(value))
 
 
 def _sealed(module: str, name: str, config: dict[str, Any]) -> dict[str, Any]:
     return {"module": module, "class_name": name, "config": config, "registered_name": None}
+
+
+def _whose(kind: str, said: Said) -> str:
+    """Return the beginning of a sentence about a layer that has a name."""
+    name = said.arguments.get("name")
+    return f"Layer {shown(name)}: " if kind == "layers" and isinstance(name, str) else ""
 
 
 def _no_argument(entry: Entry, name: str) -> str:
@@ -309,39 +335,33 @@ def checked(architecture: object, *, pointer: str = "") -> dict[str, Any]:
     """Return the checked configuration of a Keras 3 model: a Sequential or Functional one, nested models included.
 
     Args:
-        architecture: What `Model.to_json()` writes, as text or as the object.
+        architecture: What `Model.to_json()` or `Model.to_yaml()` of any Keras writes, as text or as the object.
         pointer: Where the architecture stands (a JSON pointer).
 
     Raises:
         BadSpec: Something is not allowed; `fields` says what and where.
     """
-    value = parsed(architecture, pointer=pointer) if isinstance(architecture, str) else architecture
-    value = plain(value, pointer=pointer)
-    if sign := _sign_of_age(value):
-        raise refused(_OLD.format(sign), pointer)
-    if not isinstance(value, dict) or value.get("class_name") not in list(MODELS):
-        message = "An architecture must be the configuration of a Sequential or Functional model (Model.to_json())."
-        raise refused(message, pointer)
+    return converted(architecture, pointer=pointer)[0]
+
+
+def converted(architecture: object, *, pointer: str = "") -> tuple[dict[str, Any], list[str]]:
+    """Return the checked Keras 3 configuration of an architecture, and what had to be changed, one sentence each.
+
+    Raises:
+        BadSpec: As `checked`; every part that cannot be converted is named, where it stands in what was given.
+    """
+    found = convert.convert(architecture, pointer=pointer)
     walk = _Walk()
-    said = read("layers", value, pointer, walk.wrong)
-    made = walk.model(said) if said else {}
+    made: dict[str, Any] = {}
+    try:
+        said = read("layers", found.config, "", walk.wrong)
+        made = walk.model(said) if said else {}
+        walk.end()
+    except BadSpec as error:
+        walk.errors = [FieldError(found.original(field.pointer), field.message) for field in error.fields]
+    walk.errors[:0] = found.errors
     walk.end()
-    return made
-
-
-def _sign_of_age(value: Any) -> str | None:
-    """Return what shows that Keras 1 or 2 wrote the configuration, or None."""
-    if isinstance(value, dict) and str(value.get("keras_version", "3")).partition(".")[0] in ("0", "1", "2"):
-        return f"keras_version is {shown(value['keras_version'])}"
-    if isinstance(value, dict) and isinstance(value.get("config"), list):
-        return "its config is a list"
-    waiting = [value]
-    while waiting:
-        item = waiting.pop()
-        if isinstance(item, dict) and "batch_input_shape" in item:
-            return "it has 'batch_input_shape'"
-        waiting.extend(item.values() if isinstance(item, dict) else item if isinstance(item, list) else ())
-    return None
+    return made, found.changes
 
 
 def checked_optimizer(value: object, *, pointer: str = "") -> dict[str, Any]:

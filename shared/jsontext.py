@@ -9,7 +9,7 @@ from shared.errors import BadSpec, FieldError
 #: Limits on a configuration. Keras 3 writes about 20 objects and arrays for each layer.
 TEXT_BYTES_MOST = 1_000_000
 DEPTH_MOST = 32
-NODES_MOST = 20_000
+NODES_MOST = 40_000
 VALUES_MOST = 200_000
 STRING_BYTES_MOST = 1_024
 INTEGER_MOST = 2**53
@@ -79,8 +79,9 @@ def _whole(digits: str) -> int:
 class _Copy:
     """Copy a value into dicts, lists and scalars of its own, counting."""
 
-    def __init__(self) -> None:
+    def __init__(self, string_bytes: int) -> None:
         """Start at nothing."""
+        self.string_bytes = string_bytes
         self.nodes = 0
         self.values = 0
 
@@ -91,7 +92,7 @@ class _Copy:
             raise refused(f"The configuration holds more than {VALUES_MOST} values.", pointer)
         if isinstance(value, dict | list | tuple):
             return self._container(value, pointer, depth + 1)
-        return _scalar(value, pointer)
+        return _scalar(value, pointer, self.string_bytes)
 
     def _container(self, value: dict[Any, Any] | list[Any] | tuple[Any, ...], pointer: str, depth: int) -> Any:
         self.nodes += 1
@@ -112,9 +113,9 @@ def _key(key: object, pointer: str) -> str:
     return key
 
 
-def _scalar(value: object, pointer: str) -> Any:
-    if isinstance(value, str) and len(value.encode("utf-8", "surrogatepass")) > STRING_BYTES_MOST:
-        raise refused(f"A text is longer than {STRING_BYTES_MOST} bytes.", pointer)
+def _scalar(value: object, pointer: str, string_bytes: int) -> Any:
+    if isinstance(value, str) and len(value.encode("utf-8", "surrogatepass")) > string_bytes:
+        raise refused(f"A text is longer than {string_bytes} bytes.", pointer)
     if isinstance(value, int) and abs(value) > INTEGER_MOST:
         raise refused(f"Whole numbers may not be larger than {INTEGER_MOST}.", pointer)
     if isinstance(value, float) and not math.isfinite(value):
@@ -124,10 +125,10 @@ def _scalar(value: object, pointer: str) -> Any:
     return value
 
 
-def plain(value: object, *, pointer: str = "") -> Any:
-    """Return a copy of the value as plain JSON (tuples become lists).
+def plain(value: object, *, pointer: str = "", string_bytes: int = STRING_BYTES_MOST) -> Any:
+    """Return a copy of the value as plain JSON (tuples become lists), with texts of at most `string_bytes`.
 
     Raises:
         BadSpec: It holds something that JSON cannot, or is too deep or too large.
     """
-    return _Copy().of(value, pointer, 0)
+    return _Copy(string_bytes).of(value, pointer, 0)

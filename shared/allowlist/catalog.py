@@ -364,6 +364,8 @@ ACTIVATIONS = frozenset(_ACTIVATIONS.split())
 
 #: Layers that may stand where an activation does.
 ACTIVATION_LAYERS = frozenset({"ELU", "LeakyReLU", "PReLU", "ReLU", "Softmax"})
+#: Layers without weights of which a Pipeline that stands there may be made.
+ACTIVATION_PARTS = frozenset({"ELU", "LeakyReLU", "ReLU", "Rescaling", "Softmax"})
 
 _CALL_ARGUMENTS = (
     "attention_mask count_weights data initial_state inputs key key_mask mask query query_mask "

@@ -19,6 +19,9 @@ _RESULTS_MOST = 1_000
 _SIZES = Many(maybe(Whole(0, 2**53)), 16, 0)
 _RESULT = Whole(0, _RESULTS_MOST)
 _DTYPE = Word(DTYPES)
+_BOUND = maybe(Whole(-(2**31), 2**31))
+#: What an operation may be given by name.
+OPERANDS = frozenset({"x", "x1", "x2", "xs", "arrays", "condition", "indices", "key", "operands", "tensors", "a", "b"})
 
 #: One call: a layer's name and which of its calls.
 _Call = tuple[str, int]
@@ -32,6 +35,7 @@ class Member:
     class_name: str
     calls: list[Any]
     pointer: str
+    operation: bool = False
 
     @property
     def results(self) -> int:
@@ -64,14 +68,15 @@ class Graph:
         if not isinstance(args, list) or not isinstance(kwargs, dict):
             self.wrong(pointer, "A node's args must be an array, and its kwargs an object.")
             return None
-        for name in sorted(set(kwargs) - CALL_ARGUMENTS):
+        known = OPERANDS if member.operation else CALL_ARGUMENTS
+        for name in sorted(set(kwargs) - known):
             self.wrong(f"{pointer}/kwargs/{escaped(name)}", f"No layer takes {shown(name)} when it is called.")
         checked = {
             "args": [self._value(item, f"{pointer}/args/{place}", needs) for place, item in enumerate(args)],
             "kwargs": {
                 name: self._value(item, f"{pointer}/kwargs/{name}", needs)
                 for name, item in kwargs.items()
-                if name in CALL_ARGUMENTS
+                if name in known
             },
         }
         if not needs:
@@ -82,6 +87,8 @@ class Graph:
         if isinstance(value, list):
             return [self._value(item, f"{pointer}/{index}", needs) for index, item in enumerate(value)]
         if isinstance(value, dict) and "class_name" in value:
+            if value["class_name"] in ("__slice__", "__ellipsis__"):
+                return self._slice(value, pointer)
             return self._tensor(value, pointer, needs)
         if isinstance(value, dict):
             return {
@@ -93,6 +100,17 @@ class Graph:
             self.wrong(pointer, f"A layer is called with tensors, numbers, true, false or null, not {shown(value)}.")
             return None
         return value
+
+    def _slice(self, value: dict[str, Any], pointer: str) -> dict[str, Any] | None:
+        """Return what an indexing operation takes besides tensors: `start:stop:step`, or `...`."""
+        bounds = {} if value["class_name"] == "__ellipsis__" else dict.fromkeys(("start", "stop", "step"))
+        config = value.get("config")
+        if set(value) != {"class_name", "config"} or not isinstance(config, dict) or set(config) != set(bounds):
+            self.wrong(pointer, "A slice must have start, stop and step, and nothing else.")
+            return None
+        for key, bound in config.items():
+            self._is(_BOUND, bound, f"A slice's {key}", f"{pointer}/config/{key}")
+        return {"class_name": value["class_name"], "config": config}
 
     def _tensor(self, value: dict[str, Any], pointer: str, needs: set[_Call]) -> dict[str, Any] | None:
         config = value.get("config")

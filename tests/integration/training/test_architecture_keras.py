@@ -13,7 +13,6 @@ from keras import layers as kl
 from shared import architecture
 from shared.allowlist.catalog import ACTIVATIONS, CALL_ARGUMENTS
 from shared.allowlist.lookup import ALIASES, CATALOG, Entry, snake
-from shared.errors import BadSpec
 
 #: A sensible value for each argument that some class cannot do without.
 REQUIRED: dict[str, Any] = {
@@ -425,10 +424,13 @@ def test_names_of_layers_are_those_that_keras_gives() -> None:
         assert snake(name) == keras.src.utils.naming.to_snake_case(name)
 
 
-def test_operations_on_tensors_are_refused_with_a_remedy() -> None:
+def test_operations_on_tensors_pass_and_compute_what_keras_does() -> None:
     start = kl.Input((4,))
-    with pytest.raises(BadSpec, match="use a layer"):
-        architecture.checked(keras.Model(start, kl.Dense(2)(start) + 1.0).to_json())
+    end = keras.ops.mean((start + 3.0)[:, 1:3], axis=-1, keepdims=True) * keras.ops.sigmoid(start)
+    model = keras.Model(start, keras.ops.reshape(end, (-1, 2, 2)))
+    again = revived(architecture.checked(model.to_json()))
+    x = np.arange(12, dtype="float32").reshape(3, 4)
+    assert np.array_equal(again.predict(x, verbose=0), model.predict(x, verbose=0))
 
 
 def test_schedules_reach_the_optimizer() -> None:

@@ -189,8 +189,8 @@ OLD_SHAPE = "Dense has no argument 'input_shape': give the model's input_shape o
 BAD_SEED = "seed must be a whole number from 0 to 9007199254740992, or a seed generator, not -1."
 BAD_UNITS = "units must be a whole number from 1 to 65536, not 0."
 BAD_KERNEL = (
-    "kernel_size must be a whole number from 1 to 64 or a list of 1 to 3 entries, each a whole number from 1 to 64, "
-    "not [3, 65]."
+    "kernel_size must be a whole number from 1 to 1024 or a list of 1 to 3 entries, each a whole number from 1 to "
+    "1024, not [3, 1025]."
 )
 BAD_CELL = "Only GRUCell, LSTMCell, SimpleRNNCell, StackedRNNCells may stand here, not 'LSTM'."
 
@@ -209,7 +209,7 @@ BAD_CELL = "Only GRUCell, LSTMCell, SimpleRNNCell, StackedRNNCells may stand her
         ({"Dropout": {"rate": 2}}, "/layers/0/Dropout/rate", "rate must be a number from 0 to 1, not 2."),
         ({"Dropout": {"rate": 0, "seed": -1}}, "/layers/0/Dropout/seed", BAD_SEED),
         ({"TimeDistributed": {"layer": {"Dense": {"units": 0}}}}, f"/layers/0/{INNER}/Dense/units", BAD_UNITS),
-        ({"Conv2D": {"filters": 4, "kernel_size": [3, 65]}}, "/layers/0/Conv2D/kernel_size", BAD_KERNEL),
+        ({"Conv2D": {"filters": 4, "kernel_size": [3, 1025]}}, "/layers/0/Conv2D/kernel_size", BAD_KERNEL),
         (config_of("Dense", units=0), "/layers/0/config/units", BAD_UNITS),
         (7, "/layers/0", 'The layer must be a name, {"Name": {arguments}} or a Keras configuration.'),
         ({"InputLayer": {"shape": [4]}}, "/layers/0", "Leave InputLayer out: input_shape says the same."),
@@ -249,8 +249,8 @@ def test_sizes_are_whole_and_bounded(units: Any) -> None:
 @pytest.mark.parametrize(
     "layer",
     [
-        {"Conv2D": {"filters": 8193, "kernel_size": 3}},
-        {"Conv2D": {"filters": 1, "kernel_size": 65}},
+        {"Conv2D": {"filters": 65537, "kernel_size": 3}},
+        {"Conv2D": {"filters": 1, "kernel_size": 1025}},
         {"Conv2D": {"filters": 1, "kernel_size": 3, "strides": 0}},
         {"Conv2D": {"filters": 1, "kernel_size": 3, "padding": "SAME!"}},
         {"Conv1D": {"filters": 1, "kernel_size": 1025}},
@@ -442,10 +442,10 @@ def test_x10_names(name: Any) -> None:
 
 
 def test_x12_too_many_layers() -> None:
-    assert architecture.from_layers(["Flatten"] * 512, [4])
-    assert "more than 512 layers" in wrong_layers(*["Flatten"] * 513)[0][1]
-    inner = sequential(*["Flatten"] * 300)
-    assert "more than 512 layers" in wrong(architecture.checked, sequential(inner, inner))[0][1]
+    assert architecture.from_layers(["Flatten"] * 2048, [4])
+    assert "more than 2048 layers" in wrong_layers(*["Flatten"] * 2049)[0][1]
+    inner = sequential(*["Flatten"] * 1200)
+    assert "more than 2048 layers" in wrong(architecture.checked, sequential(inner, inner))[0][1]
 
 
 def test_x12_models_in_models() -> None:
@@ -523,24 +523,20 @@ def test_entries_that_keras_does_not_write_are_refused() -> None:
     ]
 
 
-@pytest.mark.parametrize(
-    "old",
-    [
-        {"class_name": "Sequential", "keras_version": "2.4.0", "backend": "tensorflow", "config": {"layers": []}},
-        {"class_name": "Sequential", "config": [{"class_name": "Dense", "config": {"output_dim": 4}}]},
-        sequential(config_of("Dense", units=4, batch_input_shape=[None, 4], kernel_size="x")),
-    ],
-)
-def test_older_dialects_get_one_sentence(old: dict[str, Any]) -> None:
-    ((pointer, message),) = wrong(architecture.checked, json.dumps(old), pointer="/model")
-    assert pointer == "/model"
-    assert message.startswith("This architecture was written by Keras 1 or 2 (")
-
-
-def test_operations_on_tensors_name_the_remedy() -> None:
-    add = config_of("Add", "keras.src.ops.numpy", name="add") | {"registered_name": "Add"}
-    model = functional(add | {"name": "add", "inbound_nodes": [{"args": [tensor("a"), 1.0], "kwargs": {}}]})
-    assert "use a layer" in wrong(architecture.checked, model)[0][1]
+def test_operations_on_tensors_are_layers_of_a_graph() -> None:
+    add = config_of("Add", "keras.src.ops.numpy", name="b") | {"registered_name": "Add"}
+    part = {"class_name": "__slice__", "config": {"start": None, "stop": 2, "step": None}}
+    item = config_of("GetItem", "keras.src.ops.numpy", name="c") | {"registered_name": "GetItem"}
+    nodes = [{"args": [tensor("a"), 1.0], "kwargs": {}}]
+    model = functional(
+        add | {"name": "b", "inbound_nodes": nodes},
+        item | {"name": "c", "inbound_nodes": [{"args": [tensor("b"), [part, 0]], "kwargs": {}}]},
+    )
+    assert architecture.checked(model)["config"]["layers"][1]["module"] == "keras.src.ops.numpy"
+    map_ = config_of("Map", "keras.src.ops.core", name="b") | {"registered_name": "Map"}
+    assert "use a layer" in wrong(architecture.checked, functional(map_ | {"name": "b", "inbound_nodes": nodes}))[0][1]
+    part["config"]["stop"] = "os"
+    assert "A slice's stop" in wrong(architecture.checked, model)[0][1]
 
 
 #: Words that mean something to the check.

@@ -1,0 +1,314 @@
+"""Whole models of Keras 0 to 2 as Keras 3 writes them: Sequential, Functional, and Keras 0's Graph. Pure."""
+
+import re
+from dataclasses import dataclass, field
+from typing import Any
+
+from shared.allowlist.lookup import snake
+from shared.dialects import inputs, layers, merges, nodes, operations, values
+from shared.dialects.findings import Findings, Placed
+from shared.dialects.nodes import Call
+from shared.dialects.subgraphs import tensor
+from shared.jsontext import escaped
+
+_NAME = re.compile(r"[A-Za-z0-9_.-]{1,64}")
+_NAME_MOST = 64
+
+
+@dataclass
+class Names:
+    """The names of one model's layers: as they were, where Keras 3 takes them, and each once."""
+
+    found: Findings
+    taken: set[str] = field(default_factory=set)
+
+    def free(self, wanted: Any, stem: str = "layer") -> str:
+        """Return the name, or one like it that is free and allowed."""
+        given = wanted if isinstance(wanted, str) and wanted else stem
+        name = given
+        if not _NAME.fullmatch(given) or ".." in given or given.endswith("."):
+            name = re.sub(r"\.\.+", ".", re.sub(r"[^A-Za-z0-9_.-]", "_", given))[:_NAME_MOST].rstrip(".") or stem
+        base, number = name[: _NAME_MOST - 5], 0
+        while name in self.taken:
+            number += 1
+            name = f"{base}_{number}"
+        self.taken.add(name)
+        if name != given and isinstance(wanted, str):
+            self.found.changed("Layers were renamed, because Keras 3 takes no such names or no name twice", given)
+        return name
+
+
+def converted(value: dict[str, Any], pointer: str, found: Findings) -> Placed:
+    """Return a model as Keras 3 writes it."""
+    return _Models(found).model(value, pointer)
+
+
+@dataclass
+class _Models:
+    found: Findings
+
+    @property
+    def tools(self) -> layers.Tools:
+        return layers.Tools(self.found, self.model)
+
+    def model(self, value: dict[str, Any], pointer: str) -> Placed:
+        """Return a model, nested or not."""
+        name = (layers.name_of(value) or "").rpartition(".")[2]
+        config, inside = value.get("config"), "/config"
+        if "class_name" not in value:
+            config, inside = value, ""
+        if isinstance(config, dict) and "node_config" in config:
+            return self._graph(config, pointer + inside)
+        wired = isinstance(config, dict) and {"layers", "input_layers", "output_layers"} <= set(config)
+        if name == "Sequential" or (isinstance(config, list) and not wired):
+            return self._sequential(config, pointer, inside)
+        if not isinstance(config, dict) or not isinstance(config.get("layers"), list) or not wired:
+            return Placed({"class_name": "Functional", "config": config}, pointer)
+        if name not in layers.MODELS:
+            self.found.changed(f"A model of class {name[:60]} is read as a plain Functional model", config.get("name"))
+        return self._functional(config, pointer, inside)
+
+    # Sequential.
+
+    def _sequential(self, config: Any, pointer: str, inside: str) -> Placed:
+        members = config if isinstance(config, list) else config.get("layers") if isinstance(config, dict) else None
+        around = {} if isinstance(config, list) or not isinstance(config, dict) else config
+        place = f"{pointer}{inside}" if isinstance(config, list) else f"{pointer}{inside}/layers"
+        name = around.get("name") if inside and isinstance(around.get("name"), str) else None
+        kept = {key: around[key] for key in ("name", "trainable") if key in around and inside}
+        if not isinstance(members, list):
+            return Placed({"class_name": "Sequential", "config": {**kept, "layers": members}}, pointer)
+        if members and _is_joined(members[0]):
+            return self._joined(members, place, pointer, name or "sequential")
+        names = Names(self.found)
+        stack: list[Any] = [start] if (start := self._start(members, around, names)) else []
+        width = inputs.width(stack[0], None) if stack else None
+        for index, item in enumerate(members):
+            made = layers.converted(item, f"{place}/{index}", self.tools, width=width)
+            if not isinstance(made, dict):
+                stack.append(made)
+                continue
+            if _is_input(made) and stack:
+                self.found.changed("A second InputLayer in a row was dropped", made["config"].get("name"))
+                continue
+            self._named(made, names)
+            width = inputs.width(made, width)
+            stack.append(made)
+        settings = {**kept, "layers": stack}
+        return Placed({"class_name": "Sequential", "config": settings}, pointer)
+
+    def _start(self, members: list[Any], around: dict[str, Any], names: Names) -> dict[str, Any] | None:
+        """Return the InputLayer that a Sequential model lacks."""
+        if not members or not isinstance(members[0], dict):
+            return None
+        first = members[0]
+        if layers.name_of(first) == "InputLayer":
+            return None
+        shape = inputs.shape_of(first) or values.shape(values.unwrapped(around.get("build_input_shape")))
+        if shape is None:
+            return None
+        own = layers.config_of(first)[0].get("name")
+        name = names.free(f"{own}_input" if isinstance(own, str) else "input_layer")
+        self.found.changed("The input shape of the first layer became an InputLayer", name)
+        config = {"batch_shape": shape, "dtype": inputs.dtype_of(first), "name": name}
+        return {"class_name": "InputLayer", "config": config}
+
+    def _named(self, made: dict[str, Any], names: Names) -> str:
+        config = made.get("config")
+        if not isinstance(config, dict):
+            return names.free(None, "layer")
+        config["name"] = names.free(config.get("name"), snake(str(made.get("class_name"))))
+        return str(config["name"])
+
+    # Sequential models that begin by merging others (Keras 0 and 1).
+
+    def _joined(self, members: list[Any], place: str, pointer: str, name: str) -> Placed:
+        """Return a Sequential model that begins with a Merge as a Functional one, with the branches as its layers."""
+        config, inside = layers.config_of(members[0])
+        branches = [item for item in config.get("layers") or [] if isinstance(item, dict)]
+        names = Names(self.found)
+        starts, made, results = [], [], []
+        for index, branch in enumerate(branches):
+            model = layers.converted(branch, f"{place}/0{inside}/layers/{index}", self.tools)
+            if not isinstance(model, dict) or not isinstance(model.get("config"), dict):
+                return Placed({"class_name": "Functional", "config": {"layers": [model]}}, pointer)
+            label = self._named(model, names)
+            tensors = []
+            for start in _inputs_of(model):
+                begin = {**start, "name": names.free(start["name"])}
+                starts.append(_member({"class_name": "InputLayer", "config": begin}, []))
+                tensors.append(tensor(begin["name"]))
+            if not tensors:
+                self.found.wrong(f"{place}/0", f"The branch {label!r} of a Merge does not say its input shape.")
+            made.append(_member(model, [tensors if len(tensors) > 1 else tensors[0] if tensors else None]))
+            results.append(tensor(label))
+        merge = merges.merged(config, self.found)
+        last = self._named(merge, names)
+        made.append(_member(Placed(merge, f"{place}/0"), [results]))
+        for index, item in enumerate(members[1:], 1):
+            layer = layers.converted(item, f"{place}/{index}", self.tools)
+            if isinstance(layer, dict):
+                before, last = last, self._named(layer, names)
+                made.append(_member(layer, [tensor(before)]))
+        self.found.changed("A Sequential model that begins with a Merge became a Functional one", name)
+        ends: dict[str, Any] = {
+            "input_layers": [[start["name"], 0, 0] for start in starts],
+            "output_layers": [last, 0, 0],
+        }
+        if len(starts) == 1:
+            ends["input_layers"] = ends["input_layers"][0]
+        ends["output_layers"][1] += made[-1].get("class_name") == "Functional"
+        return Placed(
+            {"class_name": "Functional", "config": {"name": name, "layers": [*starts, *made], **ends}}, pointer
+        )
+
+    # Functional.
+
+    def _functional(self, config: dict[str, Any], pointer: str, inside: str) -> Placed:
+        raw = [item for item in config["layers"] if isinstance(item, dict)]
+        names = Names(self.found)
+        labels = [item.get("name", layers.config_of(item)[0].get("name")) for item in raw]
+        renamed = {label: names.free(label) for label in labels if isinstance(label, str)}
+        first = self._firsts(raw, labels, config)
+        wiring = nodes.Wiring(renamed, first)
+        widths: dict[str, int | None] = {}
+        made = []
+        for index, (item, label) in enumerate(zip(raw, labels, strict=True)):
+            calls = [wiring.call(node) for node in _nodes(item)]
+            place = f"{pointer}{inside}/layers/{index}"
+            layer = self._wired(item, place, calls, widths)
+            name = renamed.get(label) if isinstance(label, str) else None
+            if isinstance(layer.get("config"), dict) and name:
+                layer["config"]["name"] = name
+            layer["name"] = name or label
+            widths[str(layer["name"])] = inputs.width(layer, _width(calls, widths))
+            made.append(layer)
+        made = self._rooted(made, raw, names)
+        functional = {str(item["name"]) for item in made if item.get("class_name") == "Functional"}
+        ends = {
+            key: wiring.ends(config[key], lambda label: renamed.get(label) in functional)
+            for key in ("input_layers", "output_layers")
+        }
+        kept = {key: config[key] for key in ("name", "trainable") if config.get(key) is not None}
+        kept["name"] = Names(self.found).free(kept.get("name"), "model")
+        return Placed({"class_name": "Functional", "config": {**kept, "layers": made, **ends}}, pointer)
+
+    def _firsts(self, raw: list[dict[str, Any]], labels: list[Any], config: dict[str, Any]) -> dict[str, int]:
+        members = {
+            label: (layers.is_model(item), len(_nodes(item)))
+            for item, label in zip(raw, labels, strict=True)
+            if isinstance(label, str)
+        }
+        tensors = [item.get("inbound_nodes") for item in raw] + [config["input_layers"], config["output_layers"]]
+        return nodes.firsts(members, tensors)
+
+    def _wired(self, item: dict[str, Any], place: str, calls: list[Call], widths: dict[str, int | None]) -> Placed:
+        if operations.is_operation(item):
+            return operations.converted(item, place, calls, self.found)
+        layer = layers.converted(item, place, self.tools, width=_width(calls, widths))
+        made = layer if isinstance(layer, Placed) else Placed({"config": None, **item}, place)
+        calls = [nodes.adapted(made.get("class_name"), call) for call in calls]
+        made["inbound_nodes"] = [{"args": call.args, "kwargs": call.kwargs} for call in calls]
+        return made
+
+    def _rooted(self, made: list[Placed], raw: list[dict[str, Any]], names: Names) -> list[Any]:
+        """Give a layer that begins a model an InputLayer of its own; drop one that is connected to nothing."""
+        kept: list[Any] = []
+        for layer, item in zip(made, raw, strict=True):
+            if layer["inbound_nodes"] or _is_input(layer):
+                kept.append(layer)
+            elif (shape := inputs.shape_of(item)) is not None:
+                name = names.free(f"{layer['name']}_input")
+                config = {"batch_shape": shape, "dtype": inputs.dtype_of(item), "name": name}
+                kept.append(_member({"class_name": "InputLayer", "config": config}, []))
+                layer["inbound_nodes"] = [{"args": [tensor(name)], "kwargs": {}}]
+                kept.append(layer)
+            else:
+                self.found.changed("Layers that are connected to nothing were dropped", layer["name"])
+        return kept
+
+    # Keras 0's Graph.
+
+    def _graph(self, config: dict[str, Any], pointer: str) -> Placed:
+        """Return a Graph model as a Functional one."""
+        names = Names(self.found)
+        made: list[Any] = []
+        for item in _dicts(config.get("input_config")):
+            shape = [None, *(values.shape(item.get("input_shape")) or [])]
+            start = {"batch_shape": shape, "dtype": item.get("dtype", "float32"), "name": names.free(item.get("name"))}
+            made.append(_member({"class_name": "InputLayer", "config": start}, []))
+        starts = [[item["name"], 0, 0] for item in made]
+        known = config.get("nodes") if isinstance(config.get("nodes"), dict) else {}
+        for item in _dicts(config.get("node_config")):
+            name = names.free(item.get("name"))
+            place = f"{pointer}/nodes/{escaped(str(item.get('name')))}"
+            layer = layers.converted((known or {}).get(item.get("name")), place, self.tools)
+            made += self._joint(item, layer, name, place, names)
+        outputs = []
+        for item in _dicts(config.get("output_config")):
+            source = item.get("input") or (item.get("inputs") or [None])[0]
+            outputs.append([source, 0, 0])
+        self.found.changed("A Graph model became a Functional one")
+        ends = {"input_layers": starts, "output_layers": outputs}
+        single = {key: value[0] if len(value) == 1 else value for key, value in ends.items()}
+        return Placed({"class_name": "Functional", "config": {"name": "graph", "layers": made, **single}}, pointer)
+
+    def _joint(self, item: dict[str, Any], layer: Any, name: str, place: str, names: Names) -> list[Any]:
+        """Return a Graph's node: its layer, behind a merging layer where it has several inputs."""
+        sources = item.get("inputs") or [item.get("input")]
+        tensors = [tensor(str(source)) for source in sources if isinstance(source, str)]
+        before: list[Any] = []
+        if len(tensors) > 1:
+            mode: dict[str, Any] = {"mode": item.get("merge_mode", "concat"), "name": names.free(f"{name}_merge")}
+            axes: dict[str, Any] = {key: item[key] for key in ("concat_axis", "dot_axes") if key in item}
+            before.append(_member(Placed(merges.merged({**mode, **axes}, self.found), place), [tensors]))
+            tensors = [tensor(mode["name"])]
+        if not isinstance(layer, Placed) or not isinstance(layer.get("config"), dict):
+            self.found.wrong(place, f"The node '{name}' of the Graph has no layer.")
+            return before
+        layer["config"]["name"] = name
+        return [*before, _member(layer, tensors)]
+
+
+def _is_input(layer: dict[str, Any]) -> bool:
+    return layer.get("class_name") == "InputLayer"
+
+
+def _is_joined(layer: Any) -> bool:
+    return (
+        isinstance(layer, dict) and layers.name_of(layer) == "Merge" and bool(layers.config_of(layer)[0].get("layers"))
+    )
+
+
+def _nodes(item: dict[str, Any]) -> list[Any]:
+    """Return a layer's nodes. A node that is a bare tensor is the only one."""
+    found = item.get("inbound_nodes")
+    if not isinstance(found, list):
+        return []
+    return [[node] if nodes.is_tensor(node) else node for node in found]
+
+
+def _member(layer: dict[str, Any], args: list[Any]) -> dict[str, Any]:
+    wired = {"name": layer["config"]["name"], "inbound_nodes": [{"args": args, "kwargs": {}}] if args else []}
+    if isinstance(layer, Placed):
+        layer.update(wired)
+        return layer
+    return {**layer, **wired}
+
+
+def _inputs_of(model: dict[str, Any]) -> list[dict[str, Any]]:
+    """Return the configurations of a converted model's InputLayers, in order."""
+    members = [item for item in model["config"].get("layers", []) if isinstance(item, dict) and _is_input(item)]
+    return [dict(item["config"]) for item in members]
+
+
+def _width(calls: list[Call], widths: dict[str, int | None]) -> int | None:
+    """Return the last axis of the tensor that goes into a layer."""
+    first = calls[0].args[0] if calls and calls[0].args else None
+    config = first.get("config") if isinstance(first, dict) else None
+    history = config.get("keras_history") if isinstance(config, dict) else None
+    return widths.get(str(history[0])) if isinstance(history, list) and history else None
+
+
+def _dicts(value: Any) -> list[dict[str, Any]]:
+    return [item for item in value if isinstance(item, dict)] if isinstance(value, list) else []

@@ -1,0 +1,39 @@
+"""Values that older Keras versions wrote in another form: tuples, arrays, shapes, data types. Pure."""
+
+from typing import Any
+
+#: How a value is wrapped: the wrapper's entry that names it, its names, and the entry that holds the value.
+_ITEMS = frozenset({"__tuple__", "TensorShape", "__list__"})
+_ARRAYS = frozenset({"ndarray", "__ndarray__"})
+
+
+def unwrapped(value: Any) -> Any:
+    """Return the value with tuples, shapes and arrays as lists, all the way down."""
+    if isinstance(value, list):
+        return [unwrapped(item) for item in value]
+    if not isinstance(value, dict):
+        return value
+    if value.get("class_name") in _ITEMS and isinstance(value.get("items"), list):
+        return unwrapped(value["items"])
+    if value.get("type") in _ARRAYS and "value" in value:
+        return unwrapped(value["value"])
+    return {key: unwrapped(item) for key, item in value.items()}
+
+
+def dtype(value: Any) -> Any:
+    """Return a data type or policy by its name, where it is written as an object."""
+    if not isinstance(value, dict):
+        return value
+    config = value.get("config")
+    if value.get("class_name") in {"Policy", "PolicyV1", "DTypePolicy", "FloatDTypePolicy"} and isinstance(
+        config, dict
+    ):
+        return config.get("name")
+    return value
+
+
+def shape(value: Any) -> list[Any] | None:
+    """Return a shape as a list of sizes, or None when it is none. -1 is an unknown size."""
+    if not isinstance(value, list) or not all(item is None or type(item) in (int, float) for item in value):
+        return None
+    return [None if item is None or item == -1 else int(item) for item in value]
