@@ -18,6 +18,7 @@ from pydantic import (
 )
 from pydantic_core import PydanticCustomError
 
+from shared.formats import Format
 from shared.parts import JobId, Name
 from shared.states import Kind, Lane, State
 
@@ -150,6 +151,26 @@ class JobsQuery(_Parameters):
         """The wanted tags; a key holds no colon."""
         parted = (one.partition(":") for one in self.tag or [])
         return tuple((key, value) for key, _, value in parted)
+
+
+class ModelQuery(_Parameters):
+    """Which of a job's models, in which format."""
+
+    format: Format = Field(alias="as", description="The format of the file")
+    checkpoint: str = Field(
+        "final", pattern=r"^(final|last|best|(epoch-)?[0-9]{1,9})$", description="final, last, best, or an epoch from 0"
+    )
+
+    @property
+    def epoch(self) -> int | None:
+        """The epoch, when it is one that is asked for."""
+        number = self.checkpoint.removeprefix("epoch-")
+        return int(number) if number.isdigit() else None
+
+    @property
+    def wanted(self) -> int | str:
+        """The checkpoint as a spec names it."""
+        return self.checkpoint if self.epoch is None else self.epoch
 
 
 class MetricsQuery(_Parameters):

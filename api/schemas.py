@@ -11,6 +11,7 @@ from pydantic import BaseModel, Field, RootModel, field_validator
 from pydantic_core import PydanticCustomError
 
 from shared import refs
+from shared.formats import Format
 from shared.parts import JobId, Name
 from shared.states import CancelMode, Kind, Lane, State, ValueKind
 
@@ -284,6 +285,15 @@ class UploadPage(BaseModel):
     data: list[Upload]
     has_more: bool
     next_cursor: str | None = Field(description="What `cursor` continues with")
+
+
+class Export(BaseModel):
+    """A worker is about to write a model in a format: ask again."""
+
+    object: Literal["export"] = "export"
+    state: State = Field(description="queued or running")
+    format: Format
+    checkpoint: str = Field(description="As it was asked for")
 
 
 class CheckAnswer(RootModel[dict[str, Any]]):

@@ -7,7 +7,7 @@ compile() {
 }
 everything="--extra api --extra worker --extra postgres --extra embedded"
 # shellcheck disable=SC2086  # the extras are words on purpose
-compile pyproject.toml client/pyproject.toml $everything --group dev --override requirements/overrides.txt \
+compile pyproject.toml client/pyproject.toml $everything --extra onnx --group dev --override requirements/overrides.txt \
     -o requirements/dev.txt
 # The other files hold the same versions as dev.txt: what was tested is what is installed.
 compile pyproject.toml client/pyproject.toml $everything --group build -c requirements/dev.txt -o requirements/demo.txt

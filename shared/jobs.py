@@ -21,7 +21,7 @@ from uuid6 import uuid7
 from shared import attempts, db, events, lineage, parts, refs, states, uploads
 from shared.clock import after, now, unix_now
 from shared.errors import Conflict, LeaseLost, NotFound, Unavailable
-from shared.spec import SPEC_VERSION, Spec
+from shared.spec import SPEC_VERSION, ExportSpec, Spec
 from shared.states import CancelMode, Failure, Kind, Lane, State
 from shared.tables import job_tags, jobs, results
 
@@ -74,7 +74,7 @@ def new_id() -> str:
 
 def submit(
     connection: Connection,
-    spec: Spec,
+    spec: Spec | ExportSpec,
     *,
     idempotency_key: str | None = None,
     fingerprint: str | None = None,
@@ -120,7 +120,7 @@ def submit(
     return Submitted(job_id, spec.resources.lane, replayed=False)
 
 
-def submit_once(engine: Engine, spec: Spec, *, idempotency_key: str | None, fingerprint: str) -> Submitted:
+def submit_once(engine: Engine, spec: Spec | ExportSpec, *, idempotency_key: str | None, fingerprint: str) -> Submitted:
     """Store a job in a transaction of its own. See `submit`.
 
     Of submits that bring one key at the same time, one stores its job; the others return it too.
@@ -451,18 +451,17 @@ def _locked_state(connection: Connection, job_id: str) -> State:
 
 
 def delete(connection: Connection, job_id: str) -> None:
-    """Delete a job's rows (internal check jobs only)."""
-    connection.execute(sa.delete(jobs).where(jobs.c.id == job_id, jobs.c.kind == Kind.CHECK))
+    """Delete a job's rows (internal jobs only)."""
+    connection.execute(sa.delete(jobs).where(jobs.c.id == job_id, jobs.c.kind.in_(states.INTERNAL)))
 
 
 # --- the control loops' ---
 
 
-def prune_checks(connection: Connection, *, older_than_s: float) -> list[str]:
-    """Delete internal check jobs that nobody fetched; return their ids, whose files may go."""
-    old = sa.and_(
-        jobs.c.kind == Kind.CHECK, jobs.c.state.in_(states.TERMINAL), jobs.c.created_at < after(-older_than_s)
-    )
+def prune(connection: Connection, kind: Kind, *, older_than_s: float) -> list[str]:
+    """Delete ended internal jobs of a kind that are so old; return their ids, whose files may go."""
+    assert kind in states.INTERNAL  # noqa: S101 - users' jobs stay
+    old = sa.and_(jobs.c.kind == kind, jobs.c.state.in_(states.TERMINAL), jobs.c.finished_at < after(-older_than_s))
     return list(connection.execute(sa.delete(jobs).where(old).returning(jobs.c.id)).scalars())
 
 

@@ -9,7 +9,7 @@ from sqlalchemy import Connection
 from shared import checkpoints
 from shared.errors import BadSpec, Conflict, FieldError
 from shared.model_spec import JobModel
-from shared.spec import Spec
+from shared.spec import ExportSpec, Spec
 from shared.states import Kind, State
 from shared.store import StoredFile
 from shared.tables import job_inputs, jobs
@@ -35,7 +35,7 @@ class Source:
         return asdict(self)
 
 
-def resolve(connection: Connection, spec: Spec) -> Source | None:
+def resolve(connection: Connection, spec: Spec | ExportSpec) -> Source | None:
     """Return the pinned source of a spec that names another job's model, else None.
 
     Raise `BadSpec` when there is no such job or checkpoint, `Conflict` while it is unfinished.

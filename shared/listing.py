@@ -11,7 +11,7 @@ from sqlalchemy import Connection
 from shared import clock, workers
 from shared.clock import now
 from shared.errors import NotFound
-from shared.states import Kind, State
+from shared.states import INTERNAL, Kind, State
 from shared.store import StoredFile
 from shared.tables import artifacts, attempts, job_tags, jobs, results
 
@@ -158,7 +158,7 @@ def page_query(where: Filter, *, before: str | None, limit: int) -> sa.Select[An
 
 
 def _conditions(where: Filter) -> list[sa.ColumnElement[bool]]:
-    found: list[sa.ColumnElement[bool]] = [jobs.c.kind != Kind.CHECK]
+    found: list[sa.ColumnElement[bool]] = [jobs.c.kind.not_in(INTERNAL)]
     if where.states:
         found.append(jobs.c.state.in_(where.states))
     if where.kinds:

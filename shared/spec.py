@@ -14,6 +14,7 @@ from shared.callback_spec import Callbacks
 from shared.data_spec import EvaluateData, PredictData, TrainData
 from shared.errors import BadSpec, FieldError
 from shared.fit_spec import Checkpoint, Compile, Fit, TrainCompile
+from shared.formats import Format
 from shared.model_spec import ArchitectureModel, JobModel, LayersModel, Model, UploadModel
 from shared.parts import Name, Part, SpecFault, field_errors
 from shared.states import Kind, Lane
@@ -113,6 +114,14 @@ class PredictSpec(_Job):
     top_k: Annotated[int, Field(ge=1, le=1000)] | None = Field(None, description="Return the k most likely classes")
     class_names: list[Name] | None = Field(None, max_length=100_000)
     save: Literal["npz", "parquet"] = Field("npz", description="The file that holds all predictions")
+
+
+class ExportSpec(_Job):
+    """An internal job that writes a trained model in another format; nobody submits it."""
+
+    kind: Literal["export"] = "export"
+    model: JobModel
+    format: Format = Field(strict=False)
 
 
 Spec = TrainSpec | EvaluateSpec | PredictSpec

@@ -5,12 +5,19 @@ from enum import StrEnum
 
 
 class Kind(StrEnum):
-    """What a job does. `check` is internal: it answers `POST /v1/jobs:check` and is never listed."""
+    """What a job does. `check` and `export` are internal: they answer requests of the API and are never listed."""
 
     TRAIN = "train"
     EVALUATE = "evaluate"
     PREDICT = "predict"
+    #: Answers `POST /v1/jobs:check`.
     CHECK = "check"
+    #: Answers `GET /v1/jobs/{id}/model`.
+    EXPORT = "export"
+
+
+#: Kinds that users neither submit nor see.
+INTERNAL = frozenset({Kind.CHECK, Kind.EXPORT})
 
 
 class Lane(StrEnum):

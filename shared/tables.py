@@ -46,7 +46,7 @@ jobs = Table(
     "jobs",
     metadata,
     Column("id", String(40), primary_key=True, comment="job_<uuid7>; sorts by the time of submission"),
-    Column("kind", String(16), nullable=False, comment="train, evaluate, predict; check is internal"),
+    Column("kind", String(16), nullable=False, comment="train, evaluate, predict; check and export are internal"),
     Column("name", String(200), comment="what the submitter calls it"),
     Column("state", String(16), nullable=False, comment="queued, running, succeeded, failed or cancelled"),
     Column("spec", JSON, nullable=False, comment="the frozen job spec (docs/job-spec.md)"),

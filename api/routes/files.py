@@ -1,31 +1,20 @@
 """A job's files: checkpoints and artifacts."""
 
-import base64
 import re
-from datetime import datetime
-from typing import Any
 
-from flask import Response, request, send_file
+from flask import Response
 from flask_openapi.blueprint import APIBlueprint
 from flask_openapi.models.tag import Tag
 
-from api import answers, context, problems, schemas
-from api.context import Context
+from api import answers, context, downloads, problems, schemas
 from api.queries import ArtifactPath, CheckpointPath, JobPath
-from shared import checkpoints, db, listing, names, store
-from shared.errors import CheckpointCorrupt, NotFound
-from shared.store import StoredFile
+from shared import checkpoints, db, listing, names
+from shared.errors import NotFound
 
 blueprint = APIBlueprint("files", __name__, abp_tags=[Tag(name="files", description="Checkpoints, artifacts, logs")])
 
 _OCTETS = "application/octet-stream"
 _EPOCH = re.compile(r"[0-9]{1,15}")
-
-
-def _content(kind: str) -> dict[str | int, Any]:
-    """Return the OpenAPI entries of a download."""
-    content = {kind: {"schema": {"type": "string", "format": "binary"}}}
-    return {200: {"description": "The file", "content": content}, 206: {"description": "The range", "content": content}}
 
 
 @blueprint.get(
@@ -41,7 +30,7 @@ def list_checkpoints(path: JobPath) -> Response:
 
 @blueprint.get(
     "/v1/jobs/<job:job_id>/checkpoints/<name>/content",
-    responses={**_content(_OCTETS), 304: None, **problems.documented(400, 404, 416, 503)},
+    responses={**downloads.documented(_OCTETS), 304: None, **problems.documented(400, 404, 416, 503)},
 )
 def read_checkpoint(path: CheckpointPath) -> Response:
     """Download a checkpoint. The ETag is its SHA-256; ranges and conditions are understood."""
@@ -52,7 +41,7 @@ def read_checkpoint(path: CheckpointPath) -> Response:
         saved = checkpoints.find(connection, path.job_id, wanted)
     if saved is None:
         raise NotFound(f"Job {path.job_id} has no checkpoint '{path.name[:100]}' (any more).")
-    return _download(here, saved.file, f"{path.job_id}-{saved.name}.npz", _OCTETS, saved.created_at)
+    return downloads.send(here, saved.file, f"{path.job_id}-{saved.name}.npz", _OCTETS, saved.created_at)
 
 
 @blueprint.get(
@@ -68,7 +57,7 @@ def list_artifacts(path: JobPath) -> Response:
 
 @blueprint.get(
     "/v1/jobs/<job:job_id>/artifacts/<path:name>/content",
-    responses={**_content(_OCTETS), 304: None, **problems.documented(400, 404, 416, 503)},
+    responses={**downloads.documented(_OCTETS), 304: None, **problems.documented(400, 404, 416, 503)},
 )
 def read_artifact(path: ArtifactPath) -> Response:
     """Download an artifact, such as `predictions.npz` or `logs/train.csv`. The ETag is its SHA-256."""
@@ -82,32 +71,4 @@ def read_artifact(path: ArtifactPath) -> Response:
     if found is None:
         raise missing
     file, kind = found
-    return _download(here, file, f"{path.job_id}-{path.name.rpartition('/')[2]}", kind, None)
-
-
-def _download(here: Context, file: StoredFile, name: str, kind: str, at: datetime | None) -> Response:
-    _check(here, file)
-    response = send_file(
-        here.settings.volume_path / file.path,
-        mimetype=kind,
-        as_attachment=True,
-        download_name=name,
-        etag=file.sha256,
-        last_modified=at,
-    )
-    # RFC 9530: the digest of the whole file, whatever range of it is sent.
-    response.headers["Repr-Digest"] = f"sha-256=:{base64.b64encode(bytes.fromhex(file.sha256)).decode()}:"
-    return response
-
-
-def _check(here: Context, file: StoredFile) -> None:
-    """Raise `CheckpointCorrupt` unless the file is as recorded; of a part, only the size is looked at."""
-    if request.method == "GET" and not request.range and not request.if_none_match:
-        store.verify(here.settings.volume_path, file)
-        return
-    try:
-        size = (here.settings.volume_path / file.path).stat().st_size
-    except OSError as error:
-        raise CheckpointCorrupt(f"{file.path} cannot be read: {error.strerror}.") from error
-    if size != file.bytes:
-        raise CheckpointCorrupt(f"{file.path} has {size} bytes, not {file.bytes} as recorded.")
+    return downloads.send(here, file, f"{path.job_id}-{path.name.rpartition('/')[2]}", kind, None)

@@ -19,7 +19,7 @@ from shared.errors import BadRequest, NotFound, Unavailable
 from shared.jobs import Submitted
 from shared.listing import Filter, Job, Result
 from shared.spec import Spec
-from shared.states import Kind, State
+from shared.states import INTERNAL, State
 
 blueprint = APIBlueprint("jobs", __name__, abp_tags=[Tag(name="jobs", description="Submit, read, cancel, retry")])
 
@@ -172,7 +172,7 @@ def read_job(path: JobPath) -> Response:
             return Response(status=304, headers={"ETag": f'"{_tag(version, None)}"'})
         job = listing.get(connection, path.job_id)
         waiting = listing.waiting(connection, job, lease_s=here.settings.lease_s)
-    if job.kind == Kind.CHECK:
+    if job.kind in INTERNAL:
         raise NotFound(f"There is no job {job.id}.")
     tag = _tag(job.version, f"{waiting.position} {waiting.reason}" if waiting else None)
     response = answers.answer(answers.job(job, waiting=waiting))

@@ -5,17 +5,17 @@ from typing import Any, cast
 
 from shared import spec as specs
 from shared.states import Kind
-from worker.training import check, evaluate, numerics, origins, predict, train
+from worker.training import check, evaluate, export, numerics, origins, predict, train
 from worker.training.port import Report
 from worker.wire import Assignment, Finished, Started, Stopped
 
 Action = Callable[[Assignment, Report], Finished | Stopped]
 
 
-def _action(run: Any) -> Action:
+def _action(run: Any, parse: Callable[[Any], Any] = specs.parse) -> Action:
     def act(assignment: Assignment, report: Report) -> Finished | Stopped:
         """Fix the numerics, say that the job's own code runs, and do it. Errors are those of `shared.errors`."""
-        spec = specs.parse(assignment.spec)
+        spec = parse(assignment.spec)
         chosen = origins.pin(assignment, spec, assignment.numerics or numerics.choose(assignment))
         reasons = numerics.apply(chosen)
         report.say(Started(chosen))
@@ -34,4 +34,6 @@ ACTIONS: dict[str, Action] = {
     Kind.EVALUATE: _action(evaluate.run),
     Kind.PREDICT: _action(predict.run),
     Kind.CHECK: _action(check.run),
+    # Internal: its spec comes from the API, not from a user.
+    Kind.EXPORT: _action(export.run, specs.ExportSpec.model_validate),
 }

@@ -32,6 +32,7 @@ COMMANDS = {
     "history": ("fitq.commands.reading:history", "Print what Keras's History.history holds."),
     "result": ("fitq.commands.reading:result", "Print what a job came to."),
     "checkpoints": ("fitq.commands.checkpoints:checkpoints", "List a job's checkpoints, or download one."),
+    "pull": ("fitq.commands.pull:pull", "Download a job's model, in any format."),
     "compare": ("fitq.commands.compare:compare", "Compare jobs: their specs, metrics and times."),
     "cancel": ("fitq.commands.control:cancel", "Ask for a job's end."),
     "retry": ("fitq.commands.control:retry", "Queue a failed or cancelled job again."),

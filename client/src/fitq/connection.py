@@ -11,7 +11,7 @@ import json
 import re
 import socket
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, BinaryIO
 from urllib.parse import quote, urlsplit
@@ -117,17 +117,38 @@ class Connection:
         usual = self._client.timeout
         return httpx2.Timeout(usual.write, connect=usual.connect, read=(usual.read or 0) + wait_s)
 
-    def download(self, path: str, file: BinaryIO) -> None:
-        """Write the bytes at a path to an open file; raise `BadDownload` unless their SHA-256 is the announced one."""
+    def download(
+        self,
+        path: str,
+        file: BinaryIO,
+        params: Params = None,
+        *,
+        headers: Mapping[str, str] | None = None,
+        progress: Callable[[int, int], None] | None = None,
+    ) -> bool:
+        """Write the bytes at a path to an open file; return False when they are not there yet (202).
+
+        Raise `BadDownload` unless their SHA-256 is the announced one.
+        """
         digest = hashlib.sha256()
-        with self.translated(), self._client.stream("GET", path) as response:
+        with (
+            self.translated(),
+            self._client.stream("GET", path, params=_pairs(params), headers=headers) as response,
+        ):
             self._check(response)
+            if response.status_code == httpx2.codes.ACCEPTED:
+                return False
+            done, total = 0, int(response.headers.get("Content-Length", 0))
             for chunk in response.iter_bytes():
                 digest.update(chunk)
                 file.write(chunk)
+                done += len(chunk)
+                if progress is not None:
+                    progress(done, total)
         told = re.search(r"sha-256=:([^:]*):", response.headers.get("Repr-Digest", ""))
         if told and told[1] != base64.b64encode(digest.digest()).decode():
             raise errors.BadDownload
+        return True
 
     @contextmanager
     def stream(self, path: str, *, after: int | None = None, params: Params = None) -> Iterator[Stream]:

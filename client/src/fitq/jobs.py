@@ -7,7 +7,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from fitq import errors, uploads
+from fitq import errors, pull, uploads
 from fitq.connection import DEFAULT_URL, Connection, path
 from fitq.follow import TERMINAL, Event, Following
 from fitq.ids import candidates, is_whole
@@ -282,6 +282,35 @@ class Job:
     def download_artifact(self, name: str, to: Path) -> None:
         """Write another file that the job left (such as `logs/train.csv`) to a file, whole or not at all."""
         self._download(self._path("artifacts", *name.split("/"), "content"), to)
+
+    def pull(
+        self,
+        as_: str = "keras",
+        to: Path | str | None = None,
+        *,
+        checkpoint: str | int = "final",
+        overwrite: bool = False,
+        timeout_s: float | None = None,
+        progress: Progress | None = None,
+    ) -> Path:
+        """Write the model that a train job left to a file, in a format, whole or not at all; return its path.
+
+        `as_` is one of `fitq.pull.ENDINGS`, `checkpoint` `final`, `last`, `best` or an epoch from 0, `to` a file
+        or, by default, one in this folder that is named for both. A worker writes the file when it is first
+        asked for, which takes seconds. Raise `Conflict` while there is no such checkpoint, `NotFound` when it is
+        gone, `Invalid` when the format cannot hold the model, `Misconfigured` when the file is there already.
+        """
+        target = Path(to) if to is not None else Path(f"{self.id}-{checkpoint}{pull.ENDINGS.get(as_, '')}")
+        return pull.pull(
+            self._connection,
+            self.id,
+            form=as_,
+            checkpoint=str(checkpoint),
+            to=target,
+            overwrite=overwrite,
+            timeout_s=timeout_s,
+            progress=progress,
+        )
 
     def _download(self, place: str, to: Path) -> None:
         temporary = to.with_name(f".{to.name}.{os.getpid()}.part")

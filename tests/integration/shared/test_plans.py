@@ -225,7 +225,7 @@ OTHERS: dict[str, Callable[[sa.Connection], Any]] = {
     "events": lambda connection: events.page(connection, job_id(7), after=1),
     "tries": lambda connection: listing.tries(connection, MIDDLE),
     "why": lambda connection: listing.waiting(connection, listing.get(connection, job_id(JOBS - 3)), lease_s=30),
-    "prune": lambda connection: jobs.prune_checks(connection, older_than_s=600),
+    "prune": lambda connection: jobs.prune(connection, Kind.EXPORT, older_than_s=600),
     "key": lambda connection: jobs.by_key(connection, "key", None),
 }
 

@@ -141,24 +141,30 @@ def test_two_reapers_take_a_job_back_once(engine, clock):
 
 
 def test_the_pruner_forgets_old_checks_with_their_files_and_leaves_jobs_alone(engine, volume):
-    check, job_id = submit(engine, kind=Kind.CHECK), submit(engine)
+    check, export, job_id = submit(engine, kind=Kind.CHECK), submit(engine, kind=Kind.EXPORT), submit(engine)
     with db.write(engine) as connection:
-        jobs.request_cancel(connection, check, jobs.CancelMode.NOW)
-        connection.execute(sa.update(table).values(created_at=_long_ago(connection)))
-    for one in (check, job_id):
+        for one in (check, export):
+            jobs.request_cancel(connection, one, jobs.CancelMode.NOW)
+        ended = table.c.finished_at.is_not(None)
+        connection.execute(sa.update(table).where(ended).values(finished_at=_long_ago(connection)))
+    for one in (check, export, job_id):
         (volume / "jobs" / one / "1").mkdir(parents=True)
     pruner.prune(engine, volume)
 
     assert state(engine, job_id) == State.QUEUED
     with pytest.raises(NotFound):
         state(engine, check)
+    assert {one.name for one in (volume / "jobs").iterdir()} == {export, job_id}, "an export is kept for a day"
+    with db.write(engine) as connection:
+        connection.execute(sa.update(table).where(ended).values(finished_at=_long_ago(connection, 90_000)))
+    pruner.prune(engine, volume)
     assert [one.name for one in (volume / "jobs").iterdir()] == [job_id]
 
 
-def _long_ago(connection):
+def _long_ago(connection, seconds=7200):
     from shared.clock import after
 
-    return connection.execute(sa.select(after(-7200))).scalar_one()
+    return connection.execute(sa.select(after(-seconds))).scalar_one()
 
 
 def upload(engine, volume, content, **changes):
