@@ -54,6 +54,7 @@ def _keys(value: Any) -> set[str]:
 
 class _Scaled(Part):
     scale: Annotated[float, Field(description="Every x is multiplied by this")] | None = None
+    repeat: bool = Field(True, description="Where more steps are asked for than a pass has, go on with the next pass")
 
 
 class _Labelled(_Scaled):

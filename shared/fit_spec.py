@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import Discriminator, Field, Tag, field_validator, model_validator
+from pydantic import Discriminator, Field, StringConstraints, Tag, field_validator, model_validator
 from pydantic_core import PydanticCustomError
 
 from shared import architecture, objectives
@@ -93,6 +93,16 @@ class Fit(Part):
     validation_batch_size: Annotated[int, Field(ge=1, le=10_000_000)] | None = None
     validation_steps: Annotated[int, Field(ge=1, le=2**40)] | None = None
     validation_freq: Annotated[int, Field(ge=1, le=1_000_000)] = 1
+    class_weight: (
+        Annotated[
+            dict[
+                Annotated[str, StringConstraints(pattern=r"^(0|[1-9][0-9]{0,4})$")],
+                Annotated[float, Field(ge=0, le=1e12)],
+            ],
+            Field(min_length=1, max_length=100_000),
+        ]
+        | None
+    ) = Field(None, description="How much samples of each class count, by its number; 1 where it is not named")
     on_nan: Literal["fail", "continue"] = Field("fail", description="What a NaN loss does to the job")
 
     @model_validator(mode="after")

@@ -92,6 +92,7 @@ class EvaluateSpec(_Job):
     data: EvaluateData
     compile: Compile | None = None
     batch_size: Annotated[int, Field(ge=1, le=10_000_000)] = 32
+    steps: Annotated[int, Field(ge=1, le=2**40)] | None = Field(None, description="Batches to measure on; default: all")
 
     @model_validator(mode="after")
     def _has_a_loss(self) -> Self:

@@ -1,8 +1,8 @@
 """Sources of whole arrays: data sets by name, small arrays inline, `.npz` and `.npy` files. Pure."""
 
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import field_validator
+from pydantic import Field, StringConstraints, field_validator
 from pydantic_core import PydanticCustomError
 
 from shared.parts import ArrayName, FilePath, Part
@@ -25,24 +25,53 @@ DATASETS = (
 )
 
 
-class DatasetSource(SourcePart):
+#: Arrays of one source, and changes of its batches' size, at most.
+ARRAYS_MOST, RUNS_MOST = 64, 100_000
+
+_Count = Annotated[int, Field(ge=1, le=2**40)]
+_Run = Annotated[list[_Count], Field(min_length=2, max_length=2)]
+_InputName = Annotated[str, StringConstraints(min_length=1, max_length=100, pattern=r"^[^\x00-\x1f\x7f]+$")]
+#: One array of a file, several in the order of the model's inputs or outputs, or several by their names.
+ArrayNames = (
+    ArrayName
+    | Annotated[list[ArrayName], Field(min_length=1, max_length=ARRAYS_MOST)]
+    | Annotated[dict[_InputName, ArrayName], Field(min_length=1, max_length=ARRAYS_MOST)]
+)
+#: The same of files that hold one array each.
+ArrayFiles = (
+    FilePath
+    | Annotated[list[FilePath], Field(min_length=1, max_length=ARRAYS_MOST)]
+    | Annotated[dict[_InputName, FilePath], Field(min_length=1, max_length=ARRAYS_MOST)]
+)
+
+
+class ArraySource(SourcePart):
+    """A source whose rows are in memory together, so that they may be cut into whatever batches."""
+
+    batches: Annotated[list[_Run], Field(min_length=1, max_length=RUNS_MOST)] | None = Field(
+        None, description="The consecutive batches of one pass, as [rows, count] of equal ones; instead of batch_size"
+    )
+
+
+class DatasetSource(ArraySource):
     """A data set by name: one of `keras.datasets`, or scikit-learn's `digits`."""
 
     dataset: Literal[DATASETS]  # type: ignore[valid-type]
     split: Literal["train", "test"] = "train"
 
 
-class InlineSource(SourcePart):
-    """Small arrays as nested lists of numbers."""
+class InlineSource(ArraySource):
+    """Small arrays as nested lists of numbers; an object holds several, by the names of inputs or outputs."""
 
-    x: list[Any]
-    y: list[Any] | None = None
+    x: list[Any] | Annotated[dict[_InputName, list[Any]], Field(min_length=1, max_length=ARRAYS_MOST)]
+    y: list[Any] | Annotated[dict[_InputName, list[Any]], Field(min_length=1, max_length=ARRAYS_MOST)] | None = None
+    sample_weight: list[Any] | None = None
 
-    @field_validator("x", "y")
+    @field_validator("x", "y", "sample_weight")
     @classmethod
-    def _regular(cls, value: list[Any] | None) -> list[Any] | None:
-        if value is not None:
-            _check_nested(value)
+    def _regular(cls, value: Any) -> Any:
+        for one in value.values() if isinstance(value, dict) else () if value is None else (value,):
+            _check_nested(one)
         return value
 
 
@@ -62,19 +91,21 @@ class SampleSource(Part):
         return InlineSource(x=[self.sample])
 
 
-class NpzSource(SourcePart):
-    """Arrays of an `.npz` file below the volume's `data` folder."""
+class NpzSource(ArraySource):
+    """Arrays of an `.npz` file."""
 
     npz: FilePath
-    x: ArrayName = "x"
-    y: ArrayName | None = "y"
+    x: ArrayNames = "x"
+    y: ArrayNames | None = "y"
+    sample_weight: ArrayNames | None = None
 
 
-class NpySource(SourcePart):
-    """An `.npy` file below the volume's `data` folder, and one with its labels."""
+class NpySource(ArraySource):
+    """An `.npy` file, and one with its labels; or several of each."""
 
-    npy: FilePath
-    labels: FilePath | None = None
+    npy: ArrayFiles
+    labels: ArrayFiles | None = None
+    sample_weight: ArrayFiles | None = None
 
 
 def _check_nested(value: list[Any]) -> None:

@@ -2,7 +2,7 @@
 
 import math
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache
 
 import numpy as np
 
@@ -21,6 +21,12 @@ class Order:
         """Batches in one pass over the data."""
         return math.ceil(self.rows / self.batch_size)
 
+    def steps(self, asked: int | None, *, repeat: bool) -> int:
+        """Return how many steps to take: a pass, or as many as were asked for, beyond one pass only to `repeat`."""
+        if asked is None:
+            return self.steps_per_pass
+        return asked if repeat else min(asked, self.steps_per_pass)
+
     @property
     def batch_length(self) -> int | None:
         """Rows of every batch; None when the last of a pass is smaller.
@@ -35,6 +41,49 @@ class Order:
         data_pass, batch = divmod(step, self.steps_per_pass)
         rows = permutation(self.seed, data_pass, self.rows) if self.shuffle else in_order(self.rows)
         return rows[batch * self.batch_size : (batch + 1) * self.batch_size]
+
+
+@dataclass(frozen=True)
+class Runs(Order):
+    """Batches of sizes of their own, in the order of the rows."""
+
+    #: (rows, count) of consecutive batches of equal size.
+    runs: tuple[tuple[int, int], ...] = ()
+
+    @cached_property
+    def _ends(self) -> np.ndarray:
+        sizes, counts = np.array(self.runs, dtype=np.int64).T
+        return np.cumsum(np.repeat(sizes, counts))
+
+    @property
+    def steps_per_pass(self) -> int:
+        """Batches in one pass over the data."""
+        return len(self._ends)
+
+    @property
+    def batch_length(self) -> int | None:
+        """Rows of every batch; None where they differ."""
+        sizes = {size for size, _ in self.runs}
+        return sizes.pop() if len(sizes) == 1 else None
+
+    def indices(self, step: int) -> np.ndarray:
+        """Return the row numbers of the batch at a global step."""
+        batch = step % self.steps_per_pass
+        return in_order(self.rows)[self._ends[batch - 1] if batch else 0 : self._ends[batch]]
+
+
+def order(
+    rows: int,
+    batch_size: int,
+    runs: tuple[tuple[int, int], ...] | None,
+    *,
+    shuffle: bool = False,
+    seed: int = 0,
+) -> Order:
+    """Return the order of batches: of the size asked for, or of the sizes that the data itself says."""
+    if runs is None:
+        return Order(rows, batch_size, shuffle, seed)
+    return Runs(rows, max(size for size, _ in runs), runs=runs)
 
 
 @lru_cache(maxsize=2)

@@ -16,7 +16,7 @@ def run(assignment: Assignment, spec: Spec, report: Report, *, jit: bool) -> Fin
     origin = origins.find(assignment, spec.model)
     size = sizing.measure(origin.config, weights=origin.file)
     outline = data.outline(_source(spec), data.place(assignment))
-    models.check_input(size.input_shape, outline.sample)
+    models.check_input(size.input_shape, outline.sample, size.input_names)
     slots = _slots(spec, origin)
     needed = size.weight_bytes if slots is None else sizing.training_bytes(size, slots)
     sizing.check_fits(needed, size, spec.resources.memory_mb)
@@ -77,7 +77,7 @@ def _samples(spec: Spec, outline: data.Outline) -> int:
 def _steps(spec: Spec, samples: int, batch_size: int) -> int:
     if isinstance(spec, TrainSpec) and spec.fit.steps_per_epoch is not None:
         return spec.fit.steps_per_epoch
-    if isinstance(spec, PredictSpec) and spec.steps is not None:
+    if isinstance(spec, (EvaluateSpec, PredictSpec)) and spec.steps is not None:
         return spec.steps
     return math.ceil(samples / batch_size)
 

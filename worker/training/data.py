@@ -1,7 +1,8 @@
 """From a spec's data sources to samples for a model: in memory where they fit, streamed where they do not."""
 
 import math
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,7 @@ from shared.data_spec import Source, Split, TrainData
 from shared.errors import BadData
 from shared.sources.arrays import NpySource, NpzSource
 from worker.training import samples as prepared
+from worker.training import structure
 from worker.training.samples import Preparation, Samples, Streamed
 from worker.training.sources import arrays, opening
 from worker.training.sources import reader as readers
@@ -18,6 +20,7 @@ from worker.wire import Assignment
 
 #: Sources whose files are read whole where they fit: an archive's checksums are of the whole.
 _CHECKED = NpySource | NpzSource
+_NO_LABELS = "The source has no labels, and this job needs them: give y."
 #: The part of a job's memory that its data may take, as it is given to the model.
 _RESIDENT = 4
 #: The part of a job's memory that one window of streamed rows may take.
@@ -48,21 +51,31 @@ def load(source: Source, where: Place, *, labels: bool, scale: float | None, one
 
 
 def load_training(
-    data: TrainData, where: Place, *, scale: float | None, one_hot: int | None
+    data: TrainData,
+    where: Place,
+    *,
+    scale: float | None,
+    one_hot: int | None,
+    class_weight: Mapping[int, float] | None = None,
+    labels_needed: bool = True,
 ) -> tuple[Samples | Streamed, Samples | Streamed | None]:
-    """Return what a train job learns from and what it validates on."""
+    """Return what a train job learns from and what it validates on, where classes have no weights."""
     how = Preparation(scale, one_hot)
-    train = _open(data.train, where, how, labels=True)
+    train = _open(data.train, where, replace(how, class_weight=class_weight), labels=True, needed=labels_needed)
     if data.validation is None:
         return _loaded([train], where)[0], None
     if isinstance(data.validation, Split):
-        return split(_loaded([train], where)[0], data.validation.split)
-    samples, validation = _loaded([train, _open(data.validation, where, how, labels=True)], where)
+        learned, validation = split(_loaded([train], where)[0], data.validation.split)
+        return learned, validation if class_weight is None else validation.unweighted()
+    held = _open(data.validation, where, how, labels=True, needed=labels_needed)
+    samples, validation = _loaded([train, held], where)
     return samples, validation
 
 
 def split(samples: Samples | Streamed, fraction: float) -> tuple[Samples | Streamed, Samples | Streamed]:
     """Take the last rows for validation, as Keras's `validation_split`."""
+    if samples.batches is not None:
+        raise BadData("A source with batches cannot be split: name a validation source, or leave batches out.")
     at = split_at(len(samples), fraction)
     return samples.cut(0, at), samples.cut(at, len(samples))
 
@@ -81,12 +94,18 @@ def outline(source: Source, where: Place) -> Outline:
     if reader is None:
         held = arrays.held(source, where)
         first, end = _rows(source, held.rows)
-        return Outline(end - first, held.sample, (end - first) * math.prod(held.sample) * held.itemsize)
+        return Outline(end - first, held.sample, (end - first) * _numbers(held.sample) * held.itemsize)
     first, end = _rows(source, readers.rows(reader))
     size = (end - first) * Preparation().row_bytes(reader)
     if size > where.budget // _RESIDENT:
         size = _WINDOWS_HELD * (where.budget // _WINDOW)
     return Outline(end - first, readers.sample(reader), size)
+
+
+def _numbers(sample: Any) -> int:
+    """Return how many numbers one sample has, those of all inputs together."""
+    shapes = sample.values() if isinstance(sample, dict) else sample if isinstance(sample, list) else [sample]
+    return sum(math.prod(shape) for shape in shapes)
 
 
 @dataclass
@@ -96,20 +115,24 @@ class _Opened:
     source: Source
     how: Preparation
     labels: bool
+    #: Whether there must be labels.
+    needed: bool
     #: None for what can only be loaded whole.
     reader: Reader | None
     bytes: int
 
 
-def _open(source: Source, where: Place, how: Preparation, *, labels: bool) -> _Opened:
-    reader = opening.opened(source, where, labels=labels)
+def _open(source: Source, where: Place, how: Preparation, *, labels: bool, needed: bool | None = None) -> _Opened:
+    needed = labels if needed is None else needed
+    whole = getattr(source, "batches", None) is not None
+    reader = None if whole else opening.opened(source, where, labels=labels)
     if reader is None:
-        return _Opened(source, how, labels, None, 0)
-    if labels and reader.y is None:
-        raise BadData("The source has no labels, and this job needs them: give y.")
+        return _Opened(source, how, labels, needed, None, 0)
+    if needed and reader.y is None:
+        raise BadData(_NO_LABELS)
     first, end = _rows(source, readers.rows(reader))
     cut = Cut(reader, first, end)
-    return _Opened(source, how, labels, cut, (end - first) * how.row_bytes(cut))
+    return _Opened(source, how, labels, needed, cut, (end - first) * how.row_bytes(cut))
 
 
 def _loaded(opened: list[_Opened], where: Place) -> list[Samples | Streamed]:
@@ -135,13 +158,33 @@ def _loaded(opened: list[_Opened], where: Place) -> list[Samples | Streamed]:
 
 def _whole(one: _Opened, where: Place) -> Samples:
     """Return the samples of a source that is loaded as arrays."""
-    x, y = arrays.read(one.source, where, labels=one.labels)
-    if one.labels and y is None:
-        raise BadData("The source has no labels, and this job needs them: give y.")
-    if y is not None and len(x) != len(y):
-        raise BadData(f"x has {len(x)} rows and y has {len(y)}; each sample needs one label.")
-    first, end = _rows(one.source, len(x))
-    return one.how.samples(Rows(x, y)[first:end])
+    rows = arrays.read(one.source, where, labels=one.labels)
+    if one.needed and rows.y is None:
+        raise BadData(_NO_LABELS)
+    count = _same_length(rows)
+    first, end = _rows(one.source, count)
+    return replace(one.how.samples(rows[first:end]), batches=_batches(one.source, end - first))
+
+
+def _same_length(rows: Rows) -> int:
+    """Return the number of rows. Raise `BadData` naming the arrays that differ in it."""
+    parts = {"x": rows.x, "y": rows.y, "sample_weight": rows.weight}
+    lengths = {name: len(array) for what, part in parts.items() for name, array in structure.named(what, part).items()}
+    (first, count), *others = lengths.items()
+    for name, length in others:
+        if length != count:
+            raise BadData(f"{first} has {count} rows and {name} has {length}; each sample needs one of each.")
+    return count
+
+
+def _batches(source: Source, rows: int) -> tuple[tuple[int, int], ...] | None:
+    """Return the sizes of a pass's batches, where the source says them. Raise `BadData` when they do not add up."""
+    runs = getattr(source, "batches", None)
+    if runs is None:
+        return None
+    if (total := sum(size * count for size, count in runs)) != rows:
+        raise BadData(f"batches are of {total} rows together; the source has {rows}.")
+    return tuple((size, count) for size, count in runs)
 
 
 def _rows(source: Source, count: int) -> tuple[int, int]:

@@ -120,9 +120,10 @@ def evaluate(
 ) -> dict[str, float] | str:
     """Return the metrics over the data in order; or, when asked to stop in one of the modes `stops`, the mode.
 
-    `steps` cuts the pass short, as Keras's `validation_steps`. The model's metrics are reset first.
+    `steps` cuts the pass short or goes on with the next, as Keras's `validation_steps` on a repeated data set; it
+    begins at the first row. The model's metrics are reset first.
     """
-    count = min(steps or testing.order.steps_per_pass, testing.order.steps_per_pass)
+    count = steps or testing.order.steps_per_pass
     hooks = hooks or keras.callbacks.CallbackList()
     hooks.on_test_begin()
     model.reset_metrics()

@@ -1,8 +1,7 @@
 """The evaluate job."""
 
 from shared.spec import EvaluateSpec
-from worker.training import data, engine, models, origins, results
-from worker.training.batches import Order
+from worker.training import batches, data, engine, models, origins, results, sizing
 from worker.training.port import Report
 from worker.training.pulse import Pulse
 from worker.wire import Assignment, Finished, Stopped
@@ -22,14 +21,16 @@ def run(assignment: Assignment, spec: EvaluateSpec, report: Report, *, jit: bool
     samples = data.load(spec.data.test, data.place(assignment), labels=True, scale=scale, one_hot=one_hot)
     pulse.phase("building")
     model = models.build(assignment, origin, spec.resources, optimizer_slots=None)
-    models.check_input(model.input_shape, samples.sample)
+    models.check_input(model.input_shape, samples.sample, sizing.input_names(model))
     models.compile_model(model, compiled, jit=jit)
+    samples = models.arrange(model, samples)
     models.check_labels(model, samples)
     models.prepare(model, samples, _WHAT)
-    order = Order(len(samples), spec.batch_size)
+    order = batches.order(len(samples), spec.batch_size, samples.batches)
     testing = engine.loop(model, model.test_step, samples, order, _WHAT)
-    pulse.phase("evaluating", steps=order.steps_per_pass)
-    measured = engine.evaluate(model, testing, report, pulse, stops=_STOPS)
+    steps = order.steps(spec.steps, repeat=spec.data.repeat)
+    pulse.phase("evaluating", steps=steps)
+    measured = engine.evaluate(model, testing, report, pulse, steps=steps, stops=_STOPS)
     if isinstance(measured, str):
         return Stopped(measured)
     return Finished({"rows": len(samples), **results.measured("metrics", measured)})

@@ -1,5 +1,7 @@
 """From a checked configuration to a Keras model: built, compiled, with the weights it starts from."""
 
+from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import keras
@@ -97,18 +99,40 @@ def _object(config: dict[str, Any]) -> Any:
     return keras.saving.deserialize_keras_object(config, safe_mode=True)
 
 
-def check_input(shape: Any, sample: tuple[int, ...]) -> None:
-    """Raise `BadSpec` naming both shapes when samples do not fit the model's input."""
-    if isinstance(shape, (list, dict)) and not all(isinstance(n, int) or n is None for n in shape):
-        raise BadSpec(f"The model has {len(shape)} inputs; a data source gives one.", fields=(_at("/model"),))
-    wanted = tuple(shape[1:])
-    if not _fits(wanted, sample):
-        message = f"The model takes samples of shape {_shown(wanted)}; the data's have shape {_shown(sample)}."
-        raise BadSpec(message, fields=(FieldError("/model", message),))
+def check_input(shape: Any, sample: Any, names: Sequence[str] = ()) -> None:
+    """Raise `BadSpec` naming the input and both shapes when samples do not fit the model's inputs.
+
+    `shape` is Keras's `input_shape`, `sample` a shape, or a list or dictionary of them; `names` are the inputs'.
+    """
+    wanted = _shapes(shape, names)
+    given = sample if isinstance(sample, dict) else dict(zip(wanted, sample, strict=False))
+    if not isinstance(sample, (list, dict)):
+        given = {next(iter(wanted)): sample}
+    count = len(sample) if isinstance(sample, (list, dict)) else 1
+    if count != len(wanted):
+        inputs = f"{len(wanted)} input{'s' if len(wanted) > 1 else ''} ({', '.join(wanted)})"
+        raise _unfit(f"The model has {inputs}; the data gives {count} array{'s' if count > 1 else ''} of x.")
+    if unknown := sorted(set(given) - set(wanted)):
+        raise _unfit(f"The model has no input '{unknown[0]}'; its inputs are {', '.join(wanted)}.")
+    for name, one in wanted.items():
+        if not _fits(tuple(one[1:]), tuple(given[name])):
+            who = "The model" if len(wanted) == 1 else f"The model's input '{name}'"
+            raise _unfit(
+                f"{who} takes samples of shape {_shown(tuple(one[1:]))}; the data's have shape {_shown(given[name])}."
+            )
 
 
-def _at(pointer: str) -> FieldError:
-    return FieldError(pointer, "does not fit the data")
+def _shapes(shape: Any, names: Sequence[str]) -> dict[str, Any]:
+    """Return each input's shape by its name, as far as names are known."""
+    if isinstance(shape, dict):
+        return shape
+    if all(isinstance(n, int) or n is None for n in shape):
+        return {names[0] if names else "x": shape}
+    return dict(zip(names if len(names) == len(shape) else map(str, range(len(shape))), shape, strict=True))
+
+
+def _unfit(message: str) -> BadSpec:
+    return BadSpec(message, fields=(FieldError("/model", message),))
 
 
 def _fits(wanted: tuple[int | None, ...], sample: tuple[int, ...]) -> bool:
@@ -122,6 +146,25 @@ def _fits(wanted: tuple[int | None, ...], sample: tuple[int, ...]) -> bool:
 
 def _shown(shape: tuple[int | None, ...]) -> str:
     return "(" + ", ".join("any" if n is None else str(n) for n in shape) + ")"
+
+
+def arrange(model: Any, samples: Samples | Streamed) -> Samples | Streamed:
+    """Return labels and weights that go by the outputs' names in the outputs' order, where the model has an order.
+
+    Keras finds labels by name, but not weights. Raise `BadSpec` naming an output without labels, or labels without one.
+    """
+    if isinstance(samples, Streamed) or not isinstance(samples.y, dict) or isinstance(model.output, dict):
+        return samples
+    names = tuple(model.output_names)
+    for name in [*sorted(set(samples.y) - set(names)), *sorted(set(names) - set(samples.y))]:
+        what = "no output" if name in samples.y else "no y for its output"
+        raise _unfit(f"The model has {what} '{name}'; its outputs are {', '.join(names)}.")
+    y = tuple(samples.y[name] for name in names)
+    weight = samples.weight
+    if isinstance(weight, dict):
+        weight = tuple(weight.get(name, np.ones(len(samples), np.float32)) for name in names)
+    alone = len(names) == 1
+    return replace(samples, y=y[0] if alone else y, weight=weight[0] if alone and isinstance(weight, tuple) else weight)
 
 
 def check_labels(model: Any, samples: Samples | Streamed) -> None:

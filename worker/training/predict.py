@@ -13,8 +13,8 @@ from shared.data_spec import Source
 from shared.errors import BadSpec, FieldError
 from shared.sources.arrays import SampleSource
 from shared.spec import PredictSpec
-from worker.training import data, engine, models, origins
-from worker.training.batches import Order
+from worker.training import batches as batching
+from worker.training import data, engine, models, origins, sizing
 from worker.training.faults import explained
 from worker.training.port import Report
 from worker.training.predictions import CLASS_AXES, SINGLE, Answer, Classes, Npz, Outputs, Parquet, Sink
@@ -38,10 +38,10 @@ def run(assignment: Assignment, spec: PredictSpec, report: Report, *, jit: bool)
     samples = data.load(source(spec), data.place(assignment), labels=False, scale=scale, one_hot=None)
     pulse.phase("building")
     model = _model(assignment, spec, origin, jit=jit)
-    models.check_input(model.input_shape, samples.sample)
-    order = Order(len(samples), spec.batch_size)
+    models.check_input(model.input_shape, samples.sample, sizing.input_names(model))
+    order = batching.order(len(samples), spec.batch_size, samples.batches)
     predicting = engine.loop(model, model.predict_step, samples, order, "The model cannot predict on the data")
-    steps = spec.steps or order.steps_per_pass
+    steps = order.steps(spec.steps, repeat=spec.data.repeat)
     pulse.phase("predicting", steps=steps)
     answer = Answer(Classes(spec.top_k, spec.class_names, _word(model)))
     try:

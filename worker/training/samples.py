@@ -1,13 +1,14 @@
 """What a model learns from, or is asked about: rows that are prepared, in memory or still to be read."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 
-from worker.training import values
+from shared.errors import BadData
+from worker.training import structure, values
 from worker.training.sources import reader as readers
 from worker.training.sources.reader import Cut, Reader, Rows
 
@@ -17,16 +18,21 @@ _PIECE_BYTES = 1 << 22
 
 @dataclass(frozen=True)
 class Samples:
-    """Rows of inputs in memory; their labels and weights if they have any."""
+    """Rows of inputs in memory; their labels and weights if they have any.
+
+    Each is one array, a tuple of several, or a dictionary of them by the names of the model's inputs or outputs.
+    """
 
     x: Any
-    y: np.ndarray | None
-    weight: np.ndarray | None = None
+    y: Any
+    weight: Any = None
     class_names: tuple[str, ...] | None = None
+    #: The sizes of one pass's batches as (rows, count), where the source says them.
+    batches: tuple[tuple[int, int], ...] | None = None
 
     def __len__(self) -> int:
         """Return the number of rows."""
-        return len(next(iter(self.x.values())) if isinstance(self.x, dict) else self.x)
+        return len(structure.flat(self.x)[0])
 
     @property
     def bytes(self) -> int:
@@ -35,8 +41,9 @@ class Samples:
 
     @property
     def sample(self) -> Any:
-        """The shape of one sample; one for each input where there are several."""
-        return {name: a.shape[1:] for name, a in self.x.items()} if isinstance(self.x, dict) else self.x.shape[1:]
+        """The shape of one sample; a list or a dictionary of them where there are several inputs."""
+        shapes = structure.mapped(lambda array: array.shape[1:], self.x)
+        return list(shapes) if isinstance(self.x, tuple) else shapes
 
     def parts(self) -> tuple[Any, ...]:
         """Return the arrays as Keras's steps take them: `(x,)`, `(x, y)` or `(x, y, sample_weight)`."""
@@ -50,21 +57,23 @@ class Samples:
         """Return the rows from `first` up to `end`."""
         return self.map(lambda array: array[first:end])
 
+    def unweighted(self) -> "Samples":
+        """Return the same without the weights of classes, which count in training only."""
+        return replace(self, weight=None)
+
     def check_labels(self, classes: int) -> None:
         """Raise `BadData` naming labels that are no class from 0 to `classes` - 1."""
-        if self.y is not None:
+        if isinstance(self.y, np.ndarray):
             values.check_labels(self.y, classes)
 
     def map(self, change: Callable[[np.ndarray], np.ndarray]) -> "Samples":
         """Return samples of changed arrays."""
-        x = {name: change(a) for name, a in self.x.items()} if isinstance(self.x, dict) else change(self.x)
-        y, weight = (None if array is None else change(array) for array in (self.y, self.weight))
+        x, y, weight = (structure.mapped(change, part) for part in (self.x, self.y, self.weight))
         return replace(self, x=x, y=y, weight=weight)
 
     def arrays(self) -> list[np.ndarray]:
         """Return all arrays."""
-        inputs = list(self.x.values()) if isinstance(self.x, dict) else [self.x]
-        return inputs + [array for array in (self.y, self.weight) if array is not None]
+        return [array for part in (self.x, self.y, self.weight) for array in structure.flat(part)]
 
 
 @dataclass(frozen=True)
@@ -73,27 +82,37 @@ class Preparation:
 
     scale: float | None = None
     one_hot: int | None = None
+    #: The weight of each class, in training.
+    class_weight: Mapping[int, float] | None = None
 
     def samples(self, rows: Rows, *, first: int = 0) -> Samples:
         """Return rows checked, scaled, encoded; `first` is the number of the first row. Raise `BadData`."""
-        x = {name: self._x(a, name) for name, a in rows.x.items()} if isinstance(rows.x, dict) else self._x(rows.x, "x")
-        return Samples(x, self._y(rows.y, first), self._weight(rows.weight, first))
+        x = self._each("x", rows.x, lambda array, name: values.scaled(values.numbers(array, name), self.scale))
+        y = self._each("y", rows.y, lambda array, name: self._y(array, name, first))
+        weight = self._each("sample_weight", rows.weight, lambda array, name: self._weight(array, name, first))
+        if self.class_weight is not None:
+            if weight is not None:
+                raise BadData("class_weight and sample_weight cannot be given at once: multiply them into one.")
+            if not isinstance(y, np.ndarray):
+                raise BadData("class_weight needs one y: it is for models of one output.")
+            weight = values.class_weights(y, self.class_weight)
+        return Samples(x, y, _for_each_output(weight, y))
 
-    def _x(self, array: np.ndarray, name: str) -> np.ndarray:
-        return values.scaled(values.numbers(array, name), self.scale)
+    @staticmethod
+    def _each(what: str, arrays: Any, change: Callable[[np.ndarray, str], np.ndarray]) -> Any:
+        changed = {name: change(array, name) for name, array in structure.named(what, arrays).items()}
+        if isinstance(arrays, dict):
+            return dict(zip(arrays, changed.values(), strict=True))
+        return tuple(changed.values()) if isinstance(arrays, tuple) else changed.get(what)
 
-    def _y(self, array: np.ndarray | None, first: int) -> np.ndarray | None:
-        if array is None:
-            return None
-        y = values.numbers(array, "y")
+    def _y(self, array: np.ndarray, name: str, first: int) -> np.ndarray:
+        y = values.numbers(array, name)
         values.check_finite(y, first=first)
         return y if self.one_hot is None else values.one_hot(y, self.one_hot, first=first)
 
     @staticmethod
-    def _weight(array: np.ndarray | None, first: int) -> np.ndarray | None:
-        if array is None:
-            return None
-        weight = values.numbers(array, "sample_weight").astype(np.float32, copy=False)
+    def _weight(array: np.ndarray, name: str, first: int) -> np.ndarray:
+        weight = values.numbers(array, name).astype(np.float32, copy=False)
         values.check_finite(weight, "sample_weight", first=first)
         return weight
 
@@ -104,7 +123,16 @@ class Preparation:
         if reader.y is not None:
             one_hot = None if self.one_hot is None else 4 * self.one_hot
             size += one_hot or math.prod(reader.y.shape) * _prepared_size(reader.y.dtype, scaled=False)
-        return size + (0 if reader.weight is None else 4)
+        return size + (0 if reader.weight is None and self.class_weight is None else 4)
+
+
+def _for_each_output(weight: Any, y: Any) -> Any:
+    """Return one weight of each row for every output, as Keras does."""
+    if y is None or isinstance(y, np.ndarray) or not isinstance(weight, np.ndarray):
+        return None if y is None else weight
+    if weight.ndim > 1 and weight.shape[1:] != (1,):
+        raise BadData("One sample_weight for several outputs has one number for each row; give one for each output.")
+    return structure.mapped(lambda _: weight, y)
 
 
 def _prepared_size(dtype: np.dtype[Any], *, scaled: bool) -> int:
@@ -143,6 +171,15 @@ class Streamed:
     def cut(self, first: int, end: int) -> "Streamed":
         """Return the rows from `first` up to `end`."""
         return replace(self, reader=Cut(self.reader, first, end))
+
+    def unweighted(self) -> "Streamed":
+        """Return the same without the weights of classes, which count in training only."""
+        return replace(self, how=replace(self.how, class_weight=None))
+
+    @property
+    def batches(self) -> None:
+        """Batches of sizes of their own need the rows in memory."""
+        return
 
     def check_labels(self, classes: int) -> None:
         """Let the labels of each window be checked when it is read."""

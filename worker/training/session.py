@@ -15,8 +15,7 @@ import numpy as np
 from shared import store
 from shared.errors import BadData, BadSpec, CheckpointCorrupt, NaNLoss
 from shared.spec import TrainSpec
-from worker.training import callbacks, checkpoints, engine
-from worker.training.batches import Order
+from worker.training import batches, callbacks, checkpoints, engine
 from worker.training.checkpoints import Contents, Position, Progress
 from worker.training.files import Files
 from worker.training.port import Report
@@ -49,14 +48,16 @@ class Session:
         self._about = about
         self.assignment, self.spec, self.model, self.report = assignment, spec, model, report
         fit = spec.fit
-        self._order = Order(len(train), fit.batch_size, spec.data.shuffle, assignment.seed)
-        self._steps = fit.steps_per_epoch or self._order.steps_per_pass
+        self._order = batches.order(
+            len(train), fit.batch_size, train.batches, shuffle=spec.data.shuffle, seed=assignment.seed
+        )
+        self._steps = self._order.steps(fit.steps_per_epoch, repeat=spec.data.repeat)
         self._training = engine.loop(
             model, model.train_step, train, self._order, "The model cannot be trained on the data"
         )
         self._validating = None
         if validation is not None:
-            order = Order(len(validation), fit.validation_batch_size or fit.batch_size)
+            order = batches.order(len(validation), fit.validation_batch_size or fit.batch_size, validation.batches)
             what = "The model cannot be validated on the data"
             self._validating = engine.loop(model, model.test_step, validation, order, what)
         self.stream = callbacks.EpochStream(report)
@@ -194,7 +195,7 @@ class Session:
             self._validating,
             self.report,
             self.pulse,
-            steps=self.spec.fit.validation_steps,
+            steps=self._validating.order.steps(self.spec.fit.validation_steps, repeat=self.spec.data.repeat),
             epoch=epoch,
             hooks=self.callbacks,
             batch_hooks=self._test_hooks,

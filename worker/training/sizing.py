@@ -29,6 +29,7 @@ class Size:
     activation_bytes: int
     input_shape: Any
     output_shape: Any
+    input_names: tuple[str, ...] = ()
 
 
 def measure(config: dict[str, Any], *, weights: ModelFile | None = None) -> Size:
@@ -69,7 +70,13 @@ def _size(model: Any) -> Size:
         activation_bytes=sum(_outputs(layer) for layer in model.layers),
         input_shape=model.input_shape,
         output_shape=model.output_shape,
+        input_names=input_names(model),
     )
+
+
+def input_names(model: Any) -> tuple[str, ...]:
+    """Return the names of a model's inputs, by which data may name its arrays."""
+    return tuple(str(tensor.name) for tensor in model.inputs)
 
 
 def _count(variable: Any) -> int:

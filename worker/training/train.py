@@ -7,6 +7,7 @@ from shared.spec import TrainSpec
 from worker.training import checkpoints, data, models, origins, results, sizing
 from worker.training.port import Report
 from worker.training.pulse import Pulse
+from worker.training.samples import Samples, Streamed
 from worker.training.session import Session
 from worker.wire import Assignment, Finished, Stopped
 
@@ -33,23 +34,23 @@ def _prepare(assignment: Assignment, spec: TrainSpec, report: Report, *, jit: bo
     pulse.phase("loading data")
     origin = origins.find(assignment, spec.model)
     compiled = origins.compiled(spec.compile, origin)
-    where = data.place(assignment)
-    train, validation = data.load_training(spec.data, where, scale=spec.data.scale, one_hot=spec.data.one_hot)
+    train, validation = _load(assignment, spec, labels_needed=compiled.loss is not None)
     parts = [train] if validation is None else [train, validation]
     pulse.phase("building")
     slots = sizing.slots(models.optimizer(compiled))
     model = models.build(assignment, origin, spec.resources, optimizer_slots=slots)
     for samples in parts:
-        models.check_input(model.input_shape, samples.sample)
+        models.check_input(model.input_shape, samples.sample, sizing.input_names(model))
     models.compile_model(model, compiled, jit=jit)
+    parts = [models.arrange(model, samples) for samples in parts]
     for samples in parts:
         models.check_labels(model, samples)
-    models.prepare(model, train, "The model cannot be trained on the data")
+    models.prepare(model, parts[0], "The model cannot be trained on the data")
     model.optimizer.build(model.trainable_variables)
     if spec.compile is not None and spec.compile.continue_optimizer:
         _continue(assignment, origin, model)
     about = {"architecture": origin.config, "compile": compiled.model_dump(mode="json")}
-    return Session(assignment, spec, model, train, validation, report, about)
+    return Session(assignment, spec, model, parts[0], None if validation is None else parts[1], report, about)
 
 
 def _continue(assignment: Assignment, origin: origins.Origin, model: Any) -> None:
@@ -58,6 +59,20 @@ def _continue(assignment: Assignment, origin: origins.Origin, model: Any) -> Non
         origin.file.load_optimizer(model, checkpoints.groups(model)["seeds"])
     else:
         checkpoints.load_optimizer(model, assignment)
+
+
+def _load(
+    assignment: Assignment, spec: TrainSpec, *, labels_needed: bool
+) -> tuple[Samples | Streamed, Samples | Streamed | None]:
+    weights = spec.fit.class_weight
+    return data.load_training(
+        spec.data,
+        data.place(assignment),
+        scale=spec.data.scale,
+        one_hot=spec.data.one_hot,
+        class_weight=None if weights is None else {int(number): weight for number, weight in weights.items()},
+        labels_needed=labels_needed,
+    )
 
 
 def _value(session: Session) -> dict[str, Any]:

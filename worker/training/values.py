@@ -1,5 +1,7 @@
 """What is done to a source's numbers before a model sees them: checked, scaled, encoded."""
 
+from collections.abc import Mapping
+
 import numpy as np
 
 from shared.errors import BadData
@@ -59,3 +61,16 @@ def check_labels(y: np.ndarray, classes: int, *, first: int = 0) -> None:
         named = ", ".join(f"{y[row]} (row {first + row})" for row in rows[:_NAMED_LABELS])
         more = f" and {len(rows) - _NAMED_LABELS} more" if len(rows) > _NAMED_LABELS else ""
         raise BadData(f"Labels must be whole numbers from 0 to {classes - 1}; found {named}{more}.")
+
+
+def class_weights(y: np.ndarray, by_class: Mapping[int, float]) -> np.ndarray:
+    """Return each row's weight by its class, as Keras's `class_weight`: 1 for a class that is not named.
+
+    Classes are whole numbers (rounded), or the place of the greatest number in a row.
+    """
+    if y.ndim > 2:  # noqa: PLR2004 - rows, and numbers in a row
+        raise BadData(f"class_weight needs one class for each row; y has shape {y.shape}.")
+    flat = y.reshape(-1) if y.size == len(y) else np.argmax(y, axis=-1)
+    found, places = np.unique(np.round(flat).astype(np.int32), return_inverse=True)
+    weights = np.array([by_class.get(int(one), 1.0) for one in found], np.float32)
+    return weights[places.reshape(-1)]

@@ -1,5 +1,6 @@
 """Sources of whole arrays: data sets by name, inline arrays, `.npz` and `.npy` files."""
 
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -8,7 +9,8 @@ from shared import store
 from shared.errors import BadData
 from shared.sources.arrays import DatasetSource, InlineSource, NpySource, NpzSource
 from worker.training import arrays, datasets
-from worker.training.sources.place import Arrays, Held, Place
+from worker.training.sources.place import Held, Place
+from worker.training.sources.reader import Rows
 
 Source = DatasetSource | InlineSource | NpzSource | NpySource
 
@@ -21,44 +23,76 @@ def held(source: Source, where: Place) -> Held:
         sample, train, test = datasets.SHAPES[source.dataset]
         return Held(train if source.split == "train" else test, sample, 4)
     if isinstance(source, InlineSource):
-        shape = np.shape(source.x)
-        return Held(shape[0], shape[1:], 4)
-    header = _header(source, where)
-    return Held(header.shape[0], header.shape[1:], header.dtype.itemsize)
+        many = isinstance(source.x, dict)
+        shapes = {name: np.shape(one) for name, one in _named(source.x).items()}
+        samples = {name: shape[1:] for name, shape in shapes.items()}
+        return Held(next(iter(shapes.values()))[0], samples if many else samples["x"], 4)
+    headers = _header(source, where)
+    sample = _like(source.x if isinstance(source, NpzSource) else source.npy, [header.shape[1:] for header in headers])
+    several = isinstance(source.x if isinstance(source, NpzSource) else source.npy, list)
+    itemsize = max(header.dtype.itemsize for header in headers)
+    return Held(headers[0].shape[0], list(sample) if several else sample, itemsize)
 
 
-def _header(source: NpzSource | NpySource, where: Place) -> arrays.Header:
-    path = source.npz if isinstance(source, NpzSource) else source.npy
-    with store.open_data(where.volume, path) as file:
-        if isinstance(source, NpzSource):
-            return arrays.npz_headers(file, path, [source.x])[0]
-        return arrays.npy_header(file, path)
-
-
-def read(source: Source, where: Place, *, labels: bool) -> Arrays:
-    """Return a source's arrays whole, as they are; `y` only when `labels` are wanted. Raise `BadData`."""
-    if isinstance(source, DatasetSource):
-        return datasets.load(source.dataset, source.split, where.datasets, where.timeout_s)
-    if isinstance(source, InlineSource):
-        return _inline(source.x, "x"), None if source.y is None else _inline(source.y, "y")
+def _header(source: NpzSource | NpySource, where: Place) -> list[arrays.Header]:
     if isinstance(source, NpzSource):
-        names = [source.x, source.y] if labels and source.y is not None else [source.x]
         with store.open_data(where.volume, source.npz) as file:
-            found = arrays.read_npz(file, source.npz, names, where.budget)
-        return found[0], found[1] if len(found) > 1 else None
-    return _read_npy(source, where, labels=labels)
+            return arrays.npz_headers(file, source.npz, _flat(source.x))
+    headers = []
+    for path in _flat(source.npy):
+        with store.open_data(where.volume, path) as file:
+            headers.append(arrays.npy_header(file, path))
+    return headers
 
 
-def _read_npy(source: NpySource, where: Place, *, labels: bool) -> Arrays:
-    with store.open_data(where.volume, source.npy) as file:
-        x = arrays.read_npy(file, source.npy, where.budget)
-    if not labels or source.labels is None:
-        return x, None
-    with store.open_data(where.volume, source.labels) as file:
-        return x, arrays.read_npy(file, source.labels, where.budget - x.nbytes)
+def _named(x: Any) -> dict[str, Any]:
+    return x if isinstance(x, dict) else {"x": x}
 
 
-def _inline(value: list[Any], name: str) -> np.ndarray:
+def _flat(names: Any) -> list[Any]:
+    return list(names.values()) if isinstance(names, dict) else names if isinstance(names, list) else [names]
+
+
+def _like(names: Any, found: list[Any]) -> Any:
+    """Return what was found in the form in which it was named; a list as a tuple, as Keras's data has it."""
+    if isinstance(names, dict):
+        return dict(zip(names, found, strict=True))
+    return tuple(found) if isinstance(names, list) else found[0]
+
+
+def read(source: Source, where: Place, *, labels: bool) -> Rows:
+    """Return a source's arrays whole, as they are; `y` and weights only when `labels` are wanted. Raise `BadData`."""
+    if isinstance(source, DatasetSource):
+        return Rows(*datasets.load(source.dataset, source.split, where.datasets, where.timeout_s))
+    if isinstance(source, InlineSource):
+        return Rows(*(None if one is None else _inline(one, name) for name, one in _inline_parts(source).items()))
+    if isinstance(source, NpzSource):
+        parts = [source.x, *((source.y, source.sample_weight) if labels else ())]
+        with store.open_data(where.volume, source.npz) as file:
+            wanted = [name for part in parts if part is not None for name in _flat(part)]
+            found = iter(arrays.read_npz(file, source.npz, wanted, where.budget))
+    else:
+        parts = [source.npy, *((source.labels, source.sample_weight) if labels else ())]
+        found = _npy([path for part in parts if part is not None for path in _flat(part)], where)
+    return Rows(*(None if part is None else _like(part, [next(found) for _ in _flat(part)]) for part in parts))
+
+
+def _npy(paths: list[str], where: Place) -> Iterator[np.ndarray]:
+    budget = where.budget
+    for path in paths:
+        with store.open_data(where.volume, path) as file:
+            array = arrays.read_npy(file, path, budget)
+        budget -= array.nbytes
+        yield array
+
+
+def _inline_parts(source: InlineSource) -> dict[str, Any]:
+    return {"x": source.x, "y": source.y, "sample_weight": source.sample_weight}
+
+
+def _inline(value: Any, name: str) -> Any:
+    if isinstance(value, dict):
+        return {key: _inline(one, f"{name} '{key}'") for key, one in value.items()}
     try:
         return np.asarray(value)
     except (ValueError, OverflowError) as error:

@@ -70,6 +70,9 @@ class FlatReader:
 
 def opened(source: NpzSource | NpySource, where: Place, *, labels: bool) -> FlatReader | None:
     """Open the arrays of a source where they lie; None when they are compressed, or not in C order."""
+    named = (source.x, source.y) if isinstance(source, NpzSource) else (source.npy, source.labels)
+    if source.sample_weight is not None or any(isinstance(one, (list, dict)) for one in named):
+        return None
     found = _npz(source, where, labels=labels) if isinstance(source, NpzSource) else _npy(source, where, labels=labels)
     if any(one is None or (one.header.fortran and len(one.header.shape) > 1) for one in found):
         return None
@@ -80,14 +83,14 @@ def opened(source: NpzSource | NpySource, where: Place, *, labels: bool) -> Flat
 
 
 def _npz(source: NpzSource, where: Place, *, labels: bool) -> list[Flat | None]:
-    names = [source.x, source.y] if labels and source.y is not None else [source.x]
+    names = [str(source.x), str(source.y)] if labels and source.y is not None else [str(source.x)]
     file = DataFile(where.volume, source.npz)
     found = arrays.npz_places(file.stream(), source.npz, names)
     return [None if offset is None else Flat(file, header, offset) for header, offset in found]
 
 
 def _npy(source: NpySource, where: Place, *, labels: bool) -> list[Flat | None]:
-    paths = [source.npy, source.labels] if labels and source.labels is not None else [source.npy]
+    paths = [str(one) for one in ((source.npy, source.labels) if labels else (source.npy,)) if one is not None]
     found: list[Flat | None] = []
     for path in paths:
         file = DataFile(where.volume, path)

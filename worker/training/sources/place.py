@@ -2,11 +2,7 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-
-import numpy as np
-
-#: x, and y where the source has one.
-Arrays = tuple[np.ndarray, np.ndarray | None]
+from typing import Any
 
 
 @dataclass(frozen=True)
@@ -21,8 +17,8 @@ class Place:
 
 @dataclass(frozen=True)
 class Held:
-    """What a source holds, known without loading it: rows, shape of one sample, bytes of one of its numbers."""
+    """What a source holds, known without loading it: rows, each input's shape of a sample, bytes of one number."""
 
     rows: int
-    sample: tuple[int, ...]
+    sample: Any
     itemsize: int

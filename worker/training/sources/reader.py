@@ -7,6 +7,8 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from worker.training import structure
+
 #: Bytes that are read at a time, about: enough to be quick, few enough that a window mixes many blocks.
 BLOCK_BYTES = 1 << 18
 
@@ -26,24 +28,20 @@ class Field:
 
 #: The inputs: one array, or several by the names of the model's inputs.
 Fields = Field | Mapping[str, Field]
-Arrays = np.ndarray | dict[str, np.ndarray]
 
 
 @dataclass(frozen=True)
 class Rows:
     """Consecutive rows, as the source has them."""
 
-    x: Arrays
-    y: np.ndarray | None = None
-    weight: np.ndarray | None = None
+    #: Each one array, or several: a tuple, or by the names of inputs or outputs.
+    x: Any
+    y: Any = None
+    weight: Any = None
 
     def __getitem__(self, rows: slice) -> "Rows":
         """Return some of the rows."""
-        return Rows(
-            {name: array[rows] for name, array in self.x.items()} if isinstance(self.x, dict) else self.x[rows],
-            None if self.y is None else self.y[rows],
-            None if self.weight is None else self.weight[rows],
-        )
+        return Rows(*(structure.mapped(lambda array: array[rows], part) for part in (self.x, self.y, self.weight)))
 
 
 class Reader(Protocol):
