@@ -79,7 +79,8 @@ def _steps(spec: Spec, samples: int, batch_size: int) -> int:
         return spec.fit.steps_per_epoch
     if isinstance(spec, (EvaluateSpec, PredictSpec)) and spec.steps is not None:
         return spec.steps
-    return math.ceil(samples / batch_size)
+    runs = getattr(_source(spec), "batches", None)
+    return sum(count for _, count in runs) if runs else math.ceil(samples / batch_size)
 
 
 def _warnings(assignment: Assignment, spec: Spec, memory_mb: int) -> list[str]:
@@ -108,6 +109,8 @@ def _monitors(spec: Spec) -> list[str]:
     for name in ("EarlyStopping", "ReduceLROnPlateau"):
         if name in monitors or name in spec.callbacks:
             monitored[name] = (monitors.get(name) or {}).get("monitor", "val_loss")
+    if (saving := monitors.get("ModelCheckpoint") or {}).get("save_best_only"):
+        monitored["ModelCheckpoint"] = saving.get("monitor", "val_loss")
     return [
         f"{who} monitors {what}, which is never measured: the job has no validation data."
         for who, what in monitored.items()

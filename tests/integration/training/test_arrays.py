@@ -89,6 +89,16 @@ def test_a_model_of_two_inputs_and_outputs_is_trained_as_by_keras(filled):
     assert again.weights_sha256 == ended.weights_sha256
 
 
+def test_interrupted_it_ends_with_the_same_bits(filled, recorder, resumable):
+    spec = job(fit={"epochs": 3, "batch_size": 16, "steps_per_epoch": 3}, data={"shuffle": True})
+    ended, report = filled.finish(spec)
+    first = recorder(stop_at=5)
+    filled.stop(spec, first, attempt=2)
+    again, second = filled.finish(spec, attempt=3, checkpoints=resumable(*first.checkpoints.values()))
+    assert again.weights_sha256 == ended.weights_sha256
+    assert first.epochs | second.epochs == report.epochs
+
+
 def test_it_evaluates_and_predicts_as_keras_does(filled):
     model = two()
     keras.utils.set_random_seed(7)

@@ -41,7 +41,7 @@ CALLBACKS = [
 @pytest.fixture(scope="module")
 def writing(train):
     """A job of 4 epochs of 5 steps."""
-    return train(callbacks=CALLBACKS, fit={"epochs": 4})
+    return train(callbacks=CALLBACKS, fit={"epochs": 4, "class_weight": {"3": 2.0, "5": 0.5}})
 
 
 @pytest.fixture(scope="module")
