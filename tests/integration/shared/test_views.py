@@ -175,9 +175,10 @@ def test_the_results_of_an_evaluation_are_rows(engine):
     assert rows(engine, "SELECT row_count, epochs, stopped_early FROM v_results") == [(3, None, None)]
 
 
-def test_checks_are_in_no_view(engine):
+@pytest.mark.parametrize("kind", ["check", "export"])
+def test_internal_jobs_are_in_no_view(engine, kind):
     with db.write(engine) as connection:
-        jobs.submit(connection, spec.parse({**TINY, "tags": {"team": "vision"}}), kind="check")
+        jobs.submit(connection, spec.parse({**TINY, "tags": {"team": "vision"}}), kind=kind)
     succeed(engine, claim(engine), {})
 
     assert {name: rows(engine, f"SELECT count(*) FROM {name}") for name in VIEWS} == {name: [(0,)] for name in VIEWS}

@@ -15,6 +15,7 @@ import tensorflow as tf
 import tf_keras
 import yaml
 
+from shared.errors import BadSpec
 from shared.formats import FILES, Format
 from worker.training import checkpoints
 from worker.training.checkpoints import Position, Progress
@@ -117,9 +118,12 @@ class Trained:
 def trained(request, benches):
     keras.backend.clear_session()
     keras.utils.set_random_seed(3)
-    bench, model = benches(), request.param(keras)
-    made = np.random.default_rng(3)
-    x = [made.normal(size=(ROWS, *one.shape[1:])).astype("float32") for one in model.inputs]
+    return trained_of(benches(), request.param)
+
+
+def trained_of(bench, make):
+    model, made = make(keras), np.random.default_rng(3)
+    x = [made.normal(size=(ROWS, *(n or 5 for n in one.shape[1:]))).astype("float32") for one in model.inputs]
     y = made.integers(0, model.output_shape[-1], size=ROWS)
     loss = {"SparseCategoricalCrossentropy": {"from_logits": True}}
     compiled = {"optimizer": {"Adam": {"learning_rate": 0.01}}, "loss": loss, "metrics": ["accuracy"]}
@@ -146,7 +150,7 @@ def trained(request, benches):
         "scale": None,
         "one_hot": None,
     }
-    return Trained(bench, source, request.param, model, x, y)
+    return Trained(bench, source, make, model, x, y)
 
 
 def assert_same_optimizer(model, other):
@@ -242,3 +246,30 @@ def test_onnx_is_run(trained):
     (predicted,) = session.run(None, dict(zip(names, trained.x, strict=True)))
 
     trained.agrees(predicted)
+
+
+def test_what_came_out_goes_back_in(trained):
+    if trained.make is two:
+        return  # An inline source has one input.
+    data = trained.bench.volume / "data"
+    data.mkdir(exist_ok=True)
+    for form in ("keras", "weights.h5"):
+        (data / f"model{FILES[Format(form)].ending}").write_bytes(trained.export(form).read_bytes())
+    as_json, as_yaml = trained.export("json").read_text(), trained.export("yaml").read_text()
+    for model in (
+        {"upload": "model.keras"},
+        {"architecture": as_json, "weights": "model.weights.h5"},
+        {"architecture": as_yaml, "weights": "model.weights.h5"},
+    ):
+        spec = {"kind": "predict", "model": model, "data": {"input": {"x": trained.x[0].tolist()}}}
+        ended, _ = trained.bench.finish(spec)
+        trained.agrees(ended.value["predictions"])
+
+
+def test_a_format_that_cannot_hold_the_model_says_why(benches):
+    """A recurrent layer over any number of steps cannot be written out step by step."""
+    keras.backend.clear_session()
+    model = keras.Sequential([keras.Input((None, 3)), keras.layers.LSTM(2), keras.layers.Dense(2)])
+    with pytest.raises(BadSpec, match="cannot be written as tflite: ") as refused:
+        trained_of(benches(), lambda k: model).export("tflite")
+    assert "\n" not in refused.value.message
