@@ -6,11 +6,15 @@ from pydantic import Discriminator, Field, Tag
 
 from shared.parts import Part
 from shared.sources.arrays import DatasetSource, InlineSource, NpySource, NpzSource, SampleSource
+from shared.sources.files import CsvSource, ImagesSource, ParquetSource, TfrecordSource
+
+#: The keys that tell the sources apart; a source of arrays inline has none of them, but `x`.
+_FORMS = ("dataset", "npz", "npy", "csv", "parquet", "tfrecord", "images")
 
 
 def _source_tag(value: Any) -> str | None:
     keys = value.model_fields_set if isinstance(value, Part) else value if isinstance(value, dict) else ()
-    found = [key for key in ("dataset", "npz", "npy") if key in keys]
+    found = [key for key in _FORMS if key in keys]
     if len(found) > 1:
         return None
     # `x` beside `npz` names an array; alone it is one.
@@ -21,11 +25,17 @@ Source = Annotated[
     Annotated[DatasetSource, Tag("<dataset>")]
     | Annotated[NpzSource, Tag("<npz>")]
     | Annotated[NpySource, Tag("<npy>")]
+    | Annotated[CsvSource, Tag("<csv>")]
+    | Annotated[ParquetSource, Tag("<parquet>")]
+    | Annotated[TfrecordSource, Tag("<tfrecord>")]
+    | Annotated[ImagesSource, Tag("<images>")]
     | Annotated[InlineSource, Tag("<x>")],
     Discriminator(
         _source_tag,
         custom_error_type="one_of",
-        custom_error_message="a data source must be an object with exactly one of 'dataset', 'npz', 'npy' or 'x'",
+        custom_error_message="a data source must be an object with exactly one of "
+        + ", ".join(f"'{form}'" for form in _FORMS)
+        + " or 'x'",
     ),
 ]
 

@@ -12,7 +12,7 @@ from shared.model_spec import JobModel
 from shared.spec import ExportSpec, Spec
 from shared.states import Kind, State
 from shared.store import StoredFile
-from shared.tables import job_inputs, jobs
+from shared.tables import job_inputs, jobs, results
 
 
 @dataclass(frozen=True)
@@ -29,6 +29,8 @@ class Source:
     compile: dict[str, Any] | None
     scale: float | None
     one_hot: int | None
+    #: What the classes are called, where the job's data said it.
+    class_names: list[str] | None = None
 
     def to_json(self) -> dict[str, Any]:
         """Return what stands in `jobs.source`."""
@@ -61,7 +63,15 @@ def resolve(connection: Connection, spec: Spec | ExportSpec) -> Source | None:
     if set(compiled) <= {"continue_optimizer"}:
         # Compiled as its own source was, or as a file said: then the checkpoint says it.
         compiled = row.source["compile"] if row.source else None
-    return Source(row.id, saved.name, saved.file, model, compiled, data.get("scale"), data.get("one_hot"))
+    names = _class_names(connection, row.id)
+    return Source(row.id, saved.name, saved.file, model, compiled, data.get("scale"), data.get("one_hot"), names)
+
+
+def _class_names(connection: Connection, job_id: str) -> list[str] | None:
+    """Return the names of the classes that a finished train job found in its data, if it found any."""
+    value = connection.execute(sa.select(results.c.value).where(results.c.job_id == job_id)).scalar_one_or_none()
+    names: list[str] | None = value.get("class_names") if isinstance(value, dict) else None
+    return names
 
 
 def _wrong(pointer: str, message: str) -> BadSpec:

@@ -168,6 +168,24 @@ def check_data(volume: Path, path: str, *, folder: bool = False) -> None:
         raise BadData(f"'{path}' is not a regular file{' and not a folder' if folder else ''}.")
 
 
+def is_folder(volume: Path, path: str) -> bool:
+    """Whether a path below the volume's `data` folder is a folder. Raise `BadData` when it is not there."""
+    descriptor = _descend(volume, path)
+    kind = os.fstat(descriptor).st_mode
+    os.close(descriptor)
+    return stat.S_ISDIR(kind)
+
+
+@contextmanager
+def folder(volume: Path, path: str) -> Iterator[int]:
+    """Hold a folder below the volume's `data` folder open, reached without following a link. Raise `BadData`."""
+    descriptor = _descend(volume, path)
+    try:
+        yield descriptor
+    finally:
+        os.close(descriptor)
+
+
 def _upload(path: str) -> str | None:
     try:
         return refs.upload(path)

@@ -5,7 +5,7 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, StringConstraints, field_validator, model_validator
 from pydantic_core import PydanticCustomError
 
-from shared.parts import FilePath, Name, Part
+from shared.parts import FilePath, FolderPath, Name, Part
 from shared.sources.part import SourcePart
 
 #: Columns or features that one source names, at most.
@@ -121,7 +121,7 @@ class TfrecordSource(_ClassedSource):
 class ImagesSource(_ClassedSource):
     """Images in folders that are named for their classes: a folder, or a `.zip` of one."""
 
-    images: FilePath
+    images: FolderPath
     image_size: Annotated[
         list[Annotated[int, Field(ge=1, le=SIDE_MOST)]],
         Field(min_length=2, max_length=2, description="Height and width to which each image is resized (bilinear)"),

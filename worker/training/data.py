@@ -4,7 +4,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from shared.data_spec import Source, Split, TrainData
 from shared.errors import BadData
@@ -45,9 +45,21 @@ def place(assignment: Assignment) -> Place:
     return Place(Path(assignment.volume), folder, assignment.dataset_timeout_s, memory_mb << 20)
 
 
-def load(source: Source, where: Place, *, labels: bool, scale: float | None, one_hot: int | None) -> Samples | Streamed:
-    """Return a source's rows: checked, cut to `rows`, scaled, encoded. Raise `BadData`."""
-    return _loaded([_open(source, where, Preparation(scale, one_hot), labels=labels)], where)[0]
+def load(
+    source: Source,
+    where: Place,
+    *,
+    labels: bool,
+    scale: float | None,
+    one_hot: int | None,
+    class_names: tuple[str, ...] | None = None,
+) -> Samples | Streamed:
+    """Return a source's rows: checked, cut to `rows`, scaled, encoded. Raise `BadData`.
+
+    `class_names` are the classes of labels that are words, unless the source names its own.
+    """
+    how = Preparation(scale, one_hot)
+    return _loaded([_open(source, where, how, labels=labels, class_names=class_names)], where)[0]
 
 
 def load_training(
@@ -58,16 +70,22 @@ def load_training(
     one_hot: int | None,
     class_weight: Mapping[int, float] | None = None,
     labels_needed: bool = True,
+    seed: int | None = None,
 ) -> tuple[Samples | Streamed, Samples | Streamed | None]:
-    """Return what a train job learns from and what it validates on, where classes have no weights."""
+    """Return what a train job learns from and what it validates on, where classes have no weights.
+
+    Images are first shuffled by `seed`.
+    """
     how = Preparation(scale, one_hot)
-    train = _open(data.train, where, replace(how, class_weight=class_weight), labels=True, needed=labels_needed)
+    weighted = replace(how, class_weight=class_weight)
+    train = _open(data.train, where, weighted, labels=True, needed=labels_needed, seed=seed)
     if data.validation is None:
         return _loaded([train], where)[0], None
     if isinstance(data.validation, Split):
         learned, validation = split(_loaded([train], where)[0], data.validation.split)
         return learned, validation if class_weight is None else validation.unweighted()
-    held = _open(data.validation, where, how, labels=True, needed=labels_needed)
+    names = None if train.reader is None else train.reader.class_names
+    held = _open(data.validation, where, how, labels=True, needed=labels_needed, class_names=names, seed=seed)
     samples, validation = _loaded([train, held], where)
     return samples, validation
 
@@ -92,7 +110,7 @@ def outline(source: Source, where: Place) -> Outline:
     """Return what a source holds, reading no more than headers and indices. Raise `BadData`."""
     reader = opening.opened(source, where, labels=False)
     if reader is None:
-        held = arrays.held(source, where)
+        held = arrays.held(cast("arrays.Source", source), where)
         first, end = _rows(source, held.rows)
         return Outline(end - first, held.sample, (end - first) * _numbers(held.sample) * held.itemsize)
     first, end = _rows(source, readers.rows(reader))
@@ -122,10 +140,19 @@ class _Opened:
     bytes: int
 
 
-def _open(source: Source, where: Place, how: Preparation, *, labels: bool, needed: bool | None = None) -> _Opened:
+def _open(
+    source: Source,
+    where: Place,
+    how: Preparation,
+    *,
+    labels: bool,
+    needed: bool | None = None,
+    class_names: tuple[str, ...] | None = None,
+    seed: int | None = None,
+) -> _Opened:
     needed = labels if needed is None else needed
     whole = getattr(source, "batches", None) is not None
-    reader = None if whole else opening.opened(source, where, labels=labels)
+    reader = None if whole else opening.opened(source, where, labels=labels, class_names=class_names, seed=seed)
     if reader is None:
         return _Opened(source, how, labels, needed, None, 0)
     if needed and reader.y is None:
@@ -158,7 +185,7 @@ def _loaded(opened: list[_Opened], where: Place) -> list[Samples | Streamed]:
 
 def _whole(one: _Opened, where: Place) -> Samples:
     """Return the samples of a source that is loaded as arrays."""
-    rows = arrays.read(one.source, where, labels=one.labels)
+    rows = arrays.read(cast("arrays.Source", one.source), where, labels=one.labels)
     if one.needed and rows.y is None:
         raise BadData(_NO_LABELS)
     count = _same_length(rows)

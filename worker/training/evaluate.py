@@ -18,7 +18,10 @@ def run(assignment: Assignment, spec: EvaluateSpec, report: Report, *, jit: bool
     compiled = origins.compiled(spec.compile, origin)
     scale = models.scale(spec.data, origin)
     one_hot = origin.one_hot if spec.data.one_hot is None else spec.data.one_hot
-    samples = data.load(spec.data.test, data.place(assignment), labels=True, scale=scale, one_hot=one_hot)
+    where = data.place(assignment)
+    samples = data.load(
+        spec.data.test, where, labels=True, scale=scale, one_hot=one_hot, class_names=origin.class_names
+    )
     pulse.phase("building")
     model = models.build(assignment, origin, spec.resources, optimizer_slots=None)
     models.check_input(model.input_shape, samples.sample, sizing.input_names(model))

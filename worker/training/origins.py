@@ -27,6 +27,7 @@ class Origin:
     compile: Compile | None = None
     scale: float | None = None
     one_hot: int | None = None
+    class_names: tuple[str, ...] | None = None
     #: The file that its weights are in.
     file: ModelFile | None = None
 
@@ -60,7 +61,14 @@ def _of_job(assignment: Assignment, model: JobModel) -> Origin:
         # What came out of a file once is in the job's checkpoints: the file may be gone.
         said = checkpoints.manifest(Path(assignment.volume), StoredFile(**source["file"]))
         config, compiled = said["architecture"], compiled or said["compile"]
-    return Origin(config, Compile.model_validate(compiled), source["scale"], source["one_hot"])
+    names = source.get("class_names")
+    return Origin(
+        config,
+        Compile.model_validate(compiled),
+        source["scale"],
+        source["one_hot"],
+        tuple(names) if names else None,
+    )
 
 
 def compiled(own: Compile | SavedCompile | None, found: Origin) -> Compile:

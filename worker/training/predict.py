@@ -43,12 +43,21 @@ def run(assignment: Assignment, spec: PredictSpec, report: Report, *, jit: bool)
     predicting = engine.loop(model, model.predict_step, samples, order, "The model cannot predict on the data")
     steps = order.steps(spec.steps, repeat=spec.data.repeat)
     pulse.phase("predicting", steps=steps)
-    answer = Answer(Classes(spec.top_k, spec.class_names, _word(model)))
+    answer = Answer(Classes(spec.top_k, _class_names(spec, origin, model), _word(model)))
     try:
         _write(assignment, spec, answer, engine.predictions(predicting, report, pulse, steps), model, steps, report)
     except _Cut:
         return Stopped(report.stop_mode() or "release")
     return Finished(answer.value())
+
+
+def _class_names(spec: PredictSpec, origin: origins.Origin, model: Any) -> list[str] | None:
+    """Return the names of the classes: the spec's, else those that the source job learned, where they fit."""
+    if spec.class_names is not None or origin.class_names is None:
+        return spec.class_names
+    shape = model.output_shape
+    fits = _is_shape(shape) and shape[-1] == len(origin.class_names)
+    return list(origin.class_names) if fits else None
 
 
 def source(spec: PredictSpec) -> Source:

@@ -48,6 +48,7 @@ class Session:
         self._about = about
         self.assignment, self.spec, self.model, self.report = assignment, spec, model, report
         fit = spec.fit
+        self.class_names = train.class_names
         self._order = batches.order(
             len(train), fit.batch_size, train.batches, shuffle=spec.data.shuffle, seed=assignment.seed
         )

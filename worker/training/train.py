@@ -72,6 +72,7 @@ def _load(
         one_hot=spec.data.one_hot,
         class_weight=None if weights is None else {int(number): weight for number, weight in weights.items()},
         labels_needed=labels_needed,
+        seed=assignment.seed,
     )
 
 
@@ -83,5 +84,6 @@ def _value(session: Session) -> dict[str, Any]:
         "steps": session.position.step,
         "parameters": models.parameters(session.model),
         "stopped_early": session.position.epoch < session.spec.fit.epochs,
+        **({} if session.class_names is None else {"class_names": list(session.class_names)}),
         **results.measured("metrics", session.stream.last),
     }
