@@ -6,7 +6,7 @@ from flask_openapi.openapi import OpenAPI
 from pydantic import TypeAdapter
 from pydantic.json_schema import models_json_schema
 
-from api.schemas import CancelBody, EventPage, UploadBody
+from api.schemas import CancelBody, ConvertBody, EventPage, UploadBody
 from shared.spec import SPECS, Spec
 
 _PREFIX = "#/components/schemas/"
@@ -29,7 +29,12 @@ def document(app: OpenAPI) -> dict[str, Any]:
 def _others() -> dict[str, Any]:
     """Return the models that routes name beside others: an optional body, a page that may be a stream."""
     _, schema = models_json_schema(
-        [(CancelBody, "validation"), (UploadBody, "validation"), (EventPage, "serialization")],
+        [
+            (CancelBody, "validation"),
+            (ConvertBody, "validation"),
+            (UploadBody, "validation"),
+            (EventPage, "serialization"),
+        ],
         ref_template=_PREFIX + "{model}",
     )
     found: dict[str, Any] = schema["$defs"]

@@ -300,6 +300,20 @@ class CheckAnswer(RootModel[dict[str, Any]]):
     """What a job would need: parameters, memory, disk, shapes."""
 
 
+class ConvertBody(BaseModel, extra="forbid"):
+    """An architecture that any Keras wrote."""
+
+    architecture: dict[str, Any] | str = Field(description="The object, or its text: JSON, YAML, a Python literal")
+
+
+class Conversion(BaseModel):
+    """An architecture in Keras 3's terms."""
+
+    object: Literal["conversion"] = "conversion"
+    architecture: dict[str, Any] = Field(description="What a spec's `architecture`, and Keras 3, take")
+    changes: list[str] = Field(description="What was changed on the way, a sentence each")
+
+
 class Health(BaseModel):
     """The process answers."""
 

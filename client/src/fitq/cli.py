@@ -23,6 +23,7 @@ COMMANDS = {
     "predict": ("fitq.commands.predict:predict", "Predict with a model."),
     "init": ("fitq.commands.init:init", "Write a commented job to begin with."),
     "submit": ("fitq.commands.submit:submit", "Queue the job in a JSON or YAML file."),
+    "convert": ("fitq.commands.convert:convert", "Convert an old Keras architecture to Keras 3."),
     "upload": ("fitq.commands.upload:upload", "Bring files to the server, for jobs to use."),
     "jobs": ("fitq.commands.lists:jobs", "List jobs, the newest first."),
     "show": ("fitq.commands.reading:show", "Show one job."),

@@ -89,6 +89,15 @@ class Queue:
         needs: dict[str, Any] = self._connection.post("/v1/jobs:check", dict(spec))
         return needs
 
+    def convert(self, architecture: Mapping[str, Any] | str) -> dict[str, Any]:
+        """Return an architecture that any Keras wrote in Keras 3's terms: `{"architecture": …, "changes": […]}`.
+
+        `architecture` is the object, or its text: JSON, YAML, a Python literal. Raise `BadSpec` naming what cannot be.
+        """
+        given = architecture if isinstance(architecture, str) else dict(architecture)
+        made: dict[str, Any] = self._connection.post("/v1/models:convert", {"architecture": given})
+        return made
+
     def job(self, job_id: str) -> "Job":
         """Return a job by its id; raise `NotFound`."""
         return Job(self._connection, self._connection.get(path("jobs", job_id)))
