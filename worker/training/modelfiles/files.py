@@ -14,7 +14,7 @@ from typing import Any, BinaryIO
 from shared import architecture, store
 from shared.errors import BadData, BadSpec
 from shared.fit_spec import Compile
-from worker.training.modelfiles import archives, compiled, hdf5, keras3, keras_zip, npz, optimizers, stored
+from worker.training.modelfiles import archives, compiled, hdf5, keras3, keras_zip, npz, old_h5, optimizers, stored
 
 _ZIP, _HDF5 = b"PK\x03\x04", b"\x89HDF\r\n\x1a\n"
 _CHUNK = 1 << 20
@@ -69,6 +69,8 @@ class ModelFile:
     def _described(self) -> tuple[dict[str, Any], dict[str, Any] | None, bool]:
         """Return architecture and compile configuration as they stand in the file; whether Keras 1 or 2 wrote it."""
         with self._open() as (form, file):
+            if form == "hdf5" and (found := self._described_h5(file)) is not None:
+                return found
             if form != "keras":
                 raise BadData(
                     f"{self.label} holds {_FORMS[form]}, not a whole model: "
@@ -78,6 +80,17 @@ class ModelFile:
         said = config.get("compile_config")
         return _with_shape(config), said if isinstance(said, dict) else None, old
 
+    def _described_h5(self, file: BinaryIO) -> tuple[dict[str, Any], dict[str, Any] | None, bool] | None:
+        with hdf5.opened(file, self.label) as root:
+            if not old_h5.is_whole(root):
+                return None
+            config = keras_zip.json_object(root.text(old_h5.CONFIG) or "", f"{self.label}, '{old_h5.CONFIG}',")
+            said = root.text(old_h5.COMPILED)
+            made = keras_zip.json_object(said, f"{self.label}, '{old_h5.COMPILED}',") if said else None
+            old = old_h5.is_old(root)
+        # A newer key in the configuration itself tells the dialect.
+        return ({**config, "keras_version": "2"} if old and "keras_version" not in config else config), made, old
+
     def load_weights(self, model: Any) -> None:
         """Give a built model the weights. Raise `BadData` naming the layer that they do not fit."""
         with self._open() as (form, file):
@@ -86,7 +99,7 @@ class ModelFile:
                     stored.assign(npz.match(archive, npz.manifest(archive), "weights", model.weights))
             else:
                 with self._arrays(form, file) as root:
-                    keras3.load(model, root)
+                    (old_h5 if old_h5.is_ours(root) else keras3).load(model, root)
         keras3.finalize(model)
 
     def check_weights(self, model: Any) -> None:
@@ -97,7 +110,7 @@ class ModelFile:
                     npz.match(archive, npz.manifest(archive), "weights", model.weights)
             else:
                 with self._arrays(form, file) as root:
-                    keras3.check(model, root)
+                    (old_h5 if old_h5.is_ours(root) else keras3).check(model, root)
 
     def load_optimizer(self, model: Any, seeds: list[Any]) -> None:
         """Give a model's built optimizer, and its random numbers, the state in the file. Raise `BadSpec`, `BadData`."""
@@ -107,11 +120,21 @@ class ModelFile:
                     self._continue_npz(archive, model, seeds)
             else:
                 with self._arrays(form, file) as root:
-                    arrays = keras3.optimizer(root)
-                    if arrays is None:
-                        raise optimizers.refused(f"{self.label} holds no state of an optimizer.")
-                    optimizers.continue_flat(model.optimizer, arrays, self.label)
-                    stored.assign(keras3.seeds(model, root))
+                    self._continue_h5(root, model)
+
+    def _continue_h5(self, root: hdf5.Group, model: Any) -> None:
+        ours = old_h5.is_ours(root)
+        if ours and old_h5.is_old(root):
+            state = old_h5.slots(root)
+            if state is not None:
+                optimizers.continue_slots(model.optimizer, state, model.trainable_weights)
+                return
+        arrays = old_h5.flat_optimizer(root) if ours else keras3.optimizer(root)
+        if arrays is None:
+            raise optimizers.refused(f"{self.label} holds no state of an optimizer.")
+        optimizers.continue_flat(model.optimizer, arrays, self.label)
+        if not ours:
+            stored.assign(keras3.seeds(model, root))
 
     def _continue_npz(self, archive: archives.Zip, model: Any, seeds: list[Any]) -> None:
         listed = npz.manifest(archive)

@@ -124,7 +124,10 @@ class Group:
                 return None
             about = self._group.attrs.get_id(name)
             count = math.prod(about.shape)
-            sound = about.dtype.kind in "SU" or h5py.check_string_dtype(about.dtype) is not None or count == 0
+            if not count:
+                # An empty list has no type that says text, and no size that HDF5 would tell.
+                return np.empty(0, "S1")
+            sound = about.dtype.kind in "SU" or h5py.check_string_dtype(about.dtype) is not None
             if not sound or about.get_storage_size() > _ATTRIBUTE_BYTES or count > _TEXTS_MOST:
                 raise BadData(f"{self.label}: the attribute '{name}' of '/{self.path}' is no text, or too long.")
             return self._group.attrs[name]

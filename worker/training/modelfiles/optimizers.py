@@ -12,12 +12,25 @@ _ADAM = {"m": "momentum", "v": "velocity", "vhat": "velocity_hat"}
 SLOTS: dict[str, dict[str, str]] = {
     "Adam": _ADAM,
     "AdamW": _ADAM,
-    "Adamax": {"m": "momentum", "v": "norm"},
+    "Adamax": {"m": "momentum", "v": "norm", "u": "norm"},
     "SGD": {"momentum": "momentum", "m": "momentum"},
-    "RMSprop": {"rms": "velocity", "velocity": "velocity", "momentum": "momentum", "mg": "average_gradient"},
+    "RMSprop": {
+        "rms": "velocity",
+        "velocity": "velocity",
+        "momentum": "momentum",
+        "mg": "average_gradient",
+        "average_gradient": "average_gradient",
+    },
     "Adagrad": {"accumulator": "accumulator"},
-    "Adadelta": {"accum_grad": "accumulated_grad", "accum_var": "accumulated_delta_var"},
+    "Adadelta": {
+        "accum_grad": "accumulated_grad",
+        "accumulated_grad": "accumulated_grad",
+        "accum_var": "accumulated_delta_var",
+        "accumulated_delta_var": "accumulated_delta_var",
+    },
 }
+#: All old names of slots.
+OLD_SLOTS = frozenset(name for names in SLOTS.values() for name in names)
 
 
 @dataclass(frozen=True)
