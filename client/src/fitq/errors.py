@@ -2,6 +2,7 @@
 
 FitqError
 ├── Misconfigured    FITQ_URL or an argument is wrong
+├── CannotTravel     something of the caller's cannot be sent to a worker (also a ValueError)
 ├── BadSpecFile      a file holds no readable job
 ├── NoServer         no server answers, or what answers is no fitq server
 ├── Problem          the server refused (an RFC 9457 problem)
@@ -39,6 +40,10 @@ class FitqError(Exception):
 
 class Misconfigured(FitqError):
     """The client is not configured rightly."""
+
+
+class CannotTravel(FitqError, ValueError):
+    """A worker cannot have what was given."""
 
 
 class BadSpecFile(FitqError):

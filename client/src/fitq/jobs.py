@@ -1,18 +1,22 @@
 """The queue and its jobs: what a program does with a fitq server."""
 
 import os
-import uuid
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
-from fitq import errors, pull, uploads
+from fitq import calls, errors, pull, uploads
 from fitq.connection import DEFAULT_URL, Connection, path
 from fitq.follow import TERMINAL, Event, Following
 from fitq.ids import candidates, is_whole
 from fitq.logtail import LogPart, LogTail
 from fitq.uploads import Progress, Source
+
+if TYPE_CHECKING:
+    from keras.callbacks import History
+
+    from fitq.submit import Submit
 
 #: Jobs that an ambiguous id lists.
 _LISTED = 5
@@ -34,8 +38,12 @@ def connect(url: str | None = None, *, api_key: str | None = None, timeout_s: fl
     return Queue(Connection(url, api_key=key, timeout_s=timeout_s))
 
 
-class Queue:
-    """A fitq server's queue of jobs."""
+class Queue(calls.Calls["History", Any, Any]):
+    """A fitq server's queue of jobs.
+
+    `fit`, `evaluate` and `predict` are Keras's, and wait for their outcome; `submit` takes the same calls, or a spec,
+    and returns the job.
+    """
 
     def __init__(self, connection: Connection) -> None:
         """Take the way to the server; `connect` makes one."""
@@ -53,18 +61,27 @@ class Queue:
         """Close the connection."""
         self._connection.close()
 
-    def submit(self, spec: Spec, *, idempotency_key: str | None = None, wait_s: int = 0) -> "Job":
-        """Queue a job. When this returns, the job will run; with `wait_s` (60 at most) it may have run already.
+    @property
+    def submit(self) -> "Submit":
+        """What queues jobs: `submit(spec)`, or `submit.fit(model, …)`, `.evaluate` and `.predict` as Keras has them."""
+        from fitq.submit import Submit
 
-        The server then answers at the job's end, if it comes in so many seconds, with the result in the
-        same answer. A lost answer is asked for again under the same key, so that one call never makes
-        two jobs. Raise `Invalid` with the wrong fields.
-        """
-        key = idempotency_key or str(uuid.uuid4())
-        if not (key.isascii() and key.isprintable()):
-            raise errors.Misconfigured("An idempotency key holds printable ASCII characters only.")
-        answer = self._connection.post(path("jobs"), dict(spec), idempotency_key=key, wait_s=wait_s)
-        return Job(self._connection, answer)
+        return Submit(self, self._connection)
+
+    def _fit(self, call: calls.Fit) -> "History":
+        from fitq.local import waiting
+
+        return waiting.fit(self, call)
+
+    def _evaluate(self, call: calls.Evaluate) -> Any:
+        from fitq.local import waiting
+
+        return waiting.evaluate(self, call)
+
+    def _predict(self, call: calls.Predict) -> Any:
+        from fitq.local import waiting
+
+        return waiting.predict(self, call)
 
     def upload(self, source: Source, *, name: str | None = None, progress: Progress | None = None) -> str:
         """Bring a file, bytes or an open file's rest to the server; return how a spec names it, `sha256:…`.
@@ -211,6 +228,27 @@ class Job:
         """Wait for the job's end, however it ends. Raise `WaitTimeout`; the job goes on then."""
         for _ in self.events(timeout_s=timeout_s):
             pass
+        return self
+
+    def watch(self, timeout_s: float | None = None) -> Self:
+        """Show the job's life on stderr, as bars or lines, to its end, however it ends. Raise `WaitTimeout`."""
+        from fitq.display import display
+        from fitq.story import Story
+
+        story = Story(self.data)
+        with display([story]) as shown:
+            for event in self.events(timeout_s=timeout_s):
+                shown.show(story, story.hear(event))
+        return self
+
+    def load_into(self, model: Any, checkpoint: str = "final") -> Self:
+        """Set a local model to one of the job's checkpoints: weights, random state, optimizer if it is compiled.
+
+        `checkpoint` is `final`, `last`, `best` or an epoch's name. Nothing is set unless all of it fits the model.
+        """
+        from fitq.local import outcomes
+
+        outcomes.load(self, model, checkpoint)
         return self
 
     def raise_for_state(self) -> Self:
