@@ -46,7 +46,7 @@ def test_what_a_worker_wrote_is_read_here_and_the_other_way_round(volume, tmp_pa
     saved = Progress(Position(3, 1), 32, stop_training=True, callbacks=[{"best": 0.5}])
     path = store.checkpoint_path("job_1", 1, "final")
     sha256 = checkpoints.digest(model)
-    stored = checkpoints.write(volume, path, model, saved, metrics=[], arrays={}, weights_sha256=sha256)
+    stored = checkpoints.write(volume, path, model, saved, metrics=[], arrays={}, weights_sha256=sha256, about={})
 
     contents = checkpoint.read(volume / stored.path)
     here = fresh(model)
