@@ -4,7 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from fitq import specfile
+from fitq import localfiles, specfile
+from fitq.localfiles import LocalFiles
 from shared import spec
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
@@ -14,7 +15,10 @@ PLACEHOLDER, JOB_ID = "JOB_ID", "job_0193a2c4-7a3e-7c51-b2f0-1f6f3a9d8e21"
 
 @pytest.mark.parametrize("path", sorted(EXAMPLES.glob("*.yaml")), ids=lambda path: path.name)
 def test_an_example_is_a_job(path):
-    parsed = spec.parse(specfile.read(path.name, path.read_text().replace(PLACEHOLDER, JOB_ID)))
+    job = specfile.read(path.name, path.read_text().replace(PLACEHOLDER, JOB_ID))
+    if localfiles.is_local(job["model"].get("architecture")):
+        job["model"] = LocalFiles(EXAMPLES, str).sent({"model": job["model"]})["model"]
+    parsed = spec.parse(job)
 
     assert parsed.name
     assert path.name in (EXAMPLES / "README.md").read_text()

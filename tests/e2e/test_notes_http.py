@@ -1,0 +1,245 @@
+"""Keras's notes, snippet by snippet, as JSON over HTTP: what each prints there, a job gives here."""
+
+import io
+import json
+import os
+import tempfile
+import uuid
+from urllib.request import Request, urlopen
+
+import numpy as np
+import pytest
+from tensorboard.backend.event_processing.event_file_loader import EventFileLoader
+
+from tests.e2e.stacks import ROOT
+
+pytestmark = [
+    pytest.mark.filterwarnings("ignore:::(keras|tensorflow|tensorboard|google|numpy|ml_dtypes)"),
+    # Ten epochs on real images are enough once.
+    pytest.mark.parametrize("backend", ["embedded"], indirect=True, scope="session"),
+]
+
+#: `model = Sequential(); model.add(Dense(32, relu)) …`
+STACK = {
+    "layers": [
+        {"Dense": {"units": 32, "activation": "relu"}},
+        {"Dense": {"units": 32, "activation": "relu"}},
+        {"Dense": {"units": 10, "activation": "softmax"}},
+    ],
+    "input_shape": [72],
+}
+#: `model.compile(optimizer=Adam(0.001), loss=categorical_crossentropy, metrics=[categorical_accuracy])`
+COMPILE = {
+    "optimizer": {"Adam": {"learning_rate": 0.001}},
+    "loss": "categorical_crossentropy",
+    "metrics": ["categorical_accuracy"],
+}
+#: `Flatten(input_shape=(28, 28)), Dense(128, relu), Dense(10)`
+CLOTHES = {"layers": ["Flatten", {"Dense": {"units": 128, "activation": "relu"}}, {"Dense": {"units": 10}}]}
+
+
+class Api:
+    """The API as any program sees it: requests and JSON."""
+
+    def __init__(self, url):
+        self.url = url
+
+    def ask(self, method, path, body=None, **headers):
+        headers = {name.replace("_", "-"): value for name, value in headers.items()}
+        with urlopen(Request(self.url + path, body, headers, method=method), timeout=120) as answer:
+            return answer.read()
+
+    def upload(self, array):
+        """Send an array as an `.npy` file; return how a spec names it."""
+        file = io.BytesIO()
+        np.save(file, array)
+        said = self.ask("POST", "/v1/uploads", file.getvalue(), Content_Type="application/octet-stream")
+        return json.loads(said)["ref"]
+
+    def source(self, x, y=None):
+        return {"npy": self.upload(x)} | ({} if y is None else {"labels": self.upload(y)})
+
+    def run(self, **spec):
+        """Submit a job and wait for its end, in one request where a minute is enough; return it."""
+        spec.setdefault("resources", {"memory_mb": 1500})
+        headers = {"Content_Type": "application/json", "Prefer": "wait=60"}
+        headers["Idempotency_Key"] = str(uuid.uuid4())
+        for _ in range(5):
+            job = json.loads(self.ask("POST", "/v1/jobs", json.dumps(spec).encode(), **headers))
+            if job["state"] not in {"queued", "running"}:
+                break
+        assert job["state"] == "succeeded", job["error"]
+        return job
+
+    def train(self, **spec):
+        return self.run(kind="train", compile=COMPILE, seed=1, **spec)
+
+    def predict(self, job, **spec):
+        return self.run(kind="predict", model={"job": job["id"]}, **spec)["result"]["value"]
+
+    def get(self, job, path):
+        return self.ask("GET", f"/v1/jobs/{job['id']}/{path}")
+
+    def history(self, job):
+        return json.loads(self.get(job, "history"))
+
+
+@pytest.fixture
+def api(stack):
+    return Api(stack.state["url"])
+
+
+@pytest.fixture(scope="session")
+def arrays():
+    """`np.random.random((1000, 72))` and its like."""
+    random = np.random.default_rng(0)
+    sizes = {"train": 1000, "val": 200, "test": 1000}
+    return {name: (random.random((rows, 72)), random.random((rows, 10))) for name, rows in sizes.items()}
+
+
+@pytest.fixture(scope="session")
+def fitted(stack, arrays):
+    """`model.fit(train_x, train_y, epochs=10, batch_size=100, validation_data=(val_x, val_y))`."""
+    api = Api(stack.state["url"])
+    data = {"train": api.source(*arrays["train"]), "validation": api.source(*arrays["val"])}
+    return api.train(name="notes", model=STACK, data=data, fit={"epochs": 10, "batch_size": 100})
+
+
+def test_fit_with_arrays(api, fitted):
+    history = api.history(fitted)
+
+    assert sorted(history) == ["categorical_accuracy", "loss", "val_categorical_accuracy", "val_loss"]
+    assert {len(values) for values in history.values()} == {10}
+    assert all(np.isfinite(values).all() for values in history.values())
+    assert fitted["result"]["value"]["steps"] == 100
+
+
+def test_evaluate_and_predict_agree_with_the_model_run_here(api, arrays, fitted):
+    keras = pytest.importorskip("keras")
+    x, y = arrays["test"]
+    model = keras.Sequential([keras.Input((72,)), *local_layers(keras)])
+    with np.load(io.BytesIO(api.get(fitted, "checkpoints/final/content"))) as saved:
+        model.set_weights([saved[f"weights.{index}"] for index in range(len(model.weights))])
+    model.compile(loss="categorical_crossentropy", metrics=["categorical_accuracy"])
+
+    # In the notes: `model.evaluate(test_x, test_y, batch_size=32)`
+    data = {"test": api.source(x, y)}
+    measured = api.run(kind="evaluate", model={"job": fitted["id"]}, data=data, batch_size=32)["result"]["value"]
+    local = model.evaluate(x, y, batch_size=32, verbose=0, return_dict=True)
+    assert measured["metrics"] == pytest.approx(local, rel=1e-5)
+
+    # In the notes: `model.predict(test_x, batch_size=32)`
+    predicted = api.predict(fitted, data={"input": api.source(x)}, batch_size=32)
+    local = model.predict(x, batch_size=32, verbose=0)
+    assert (predicted["rows"], predicted["shape"]) == (1000, [1000, 10])
+    np.testing.assert_allclose(np.array(predicted["predictions"]), local, rtol=1e-4, atol=1e-6)
+    assert predicted["classes"] == local.argmax(axis=1).tolist()
+
+
+def local_layers(keras):
+    return [getattr(keras.layers, name)(**arguments) for one in STACK["layers"] for name, arguments in one.items()]
+
+
+def test_fit_on_a_repeated_data_set(api, arrays):
+    # In the notes: `dataset.batch(32).repeat(); model.fit(dataset, epochs=10, steps_per_epoch=30, validation_steps=3)`
+    data = {"train": api.source(*arrays["train"]), "validation": api.source(*arrays["val"]), "shuffle": False}
+    fit = {"epochs": 10, "batch_size": 32, "steps_per_epoch": 30, "validation_steps": 3}
+    job = api.train(model=STACK, data=data, fit=fit)
+
+    assert job["result"]["value"]["steps"] == 300
+    assert len(api.history(job)["val_loss"]) == 10
+
+
+def test_fit_with_callbacks(api, arrays):
+    # In the notes: `callbacks = [EarlyStopping(patience=2, monitor='val_loss'), TensorBoard(log_dir='./logs')]`
+    callbacks = [{"EarlyStopping": {"patience": 2, "monitor": "val_loss"}}, {"TensorBoard": {"log_dir": "logs"}}]
+    data = {"train": api.source(*arrays["train"]), "validation": api.source(*arrays["val"])}
+    job = api.train(model=STACK, data=data, fit={"epochs": 5, "batch_size": 16}, callbacks=callbacks)
+
+    history = api.history(job)
+    assert 3 <= len(history["loss"]) <= 5
+    logged = json.loads(api.get(job, "artifacts"))["data"]
+    for part, metric in (("train", "loss"), ("validation", "val_loss")):
+        (name,) = [one["name"] for one in logged if one["name"].startswith(f"logs/{part}/")]
+        assert events(api.get(job, f"artifacts/{name}/content"), "epoch_loss") == pytest.approx(history[metric])
+
+
+def events(content, tag):
+    """Return a scalar's values from TensorBoard's own reader."""
+    with tempfile.NamedTemporaryFile(prefix="events.out.tfevents.") as file:
+        file.write(content)
+        file.flush()
+        found = list(EventFileLoader(file.name).Load())
+    values = [value for one in found for value in one.summary.value if value.tag == tag]
+    return [
+        value.tensor.float_val[0] if value.tensor.float_val else float(from_bytes(value.tensor)) for value in values
+    ]
+
+
+def from_bytes(tensor):
+    return np.frombuffer(tensor.tensor_content, np.float32)[0]
+
+
+@pytest.mark.parametrize("name", ["notes.json", "notes.yaml"])
+def test_what_the_notes_print_is_an_architecture_as_it_stands(api, name):
+    random = np.random.default_rng(1)
+    data = {"train": api.source(random.random((100, 32)), random.random((100, 10)))}
+    text = (ROOT / "examples" / "models" / name).read_text()
+    job = api.train(model={"architecture": text}, data=data, fit={"epochs": 2})
+
+    assert len(api.history(job)["loss"]) == 2
+    assert job["result"]["value"]["parameters"] == 32 * 64 + 64 + 64 * 10 + 10
+
+
+# --- clothes ---
+
+
+@pytest.fixture(scope="session")
+def clothes(stack):
+    """`model.fit(train_images, train_labels, epochs=10)` on Fashion-MNIST, or on the digits where it is not at hand."""
+    fashion = bool(os.environ.get("FITQ_DATASETS"))
+    name, side, scale = ("fashion_mnist", 28, 1 / 255) if fashion else ("digits", 8, 1 / 16)
+    job = Api(stack.state["url"]).run(
+        kind="train",
+        model=CLOTHES | {"input_shape": [side, side]},
+        data={"train": {"dataset": name, "split": "train"}, "scale": scale},
+        compile={
+            "optimizer": "adam",
+            "loss": {"SparseCategoricalCrossentropy": {"from_logits": True}},
+            "metrics": ["accuracy"],
+        },
+        fit={"epochs": 10},
+        seed=0,
+    )
+    return job, name
+
+
+@pytest.mark.timeout(600)
+def test_images_are_recognized_and_one_is_predicted_alone(api, clothes):
+    job, name = clothes
+    images = {"dataset": name, "split": "test"}
+
+    # In the notes: `test_loss, test_acc = model.evaluate(test_images, test_labels)`
+    measured = api.run(kind="evaluate", model={"job": job["id"]}, data={"test": images})["result"]["value"]
+    assert measured["metrics"]["accuracy"] >= 0.87
+
+    # In the notes: `Sequential([model, Softmax()]).predict(test_images)`
+    every = api.predict(job, data={"input": images}, head="softmax")
+    assert every["rows"] == measured["rows"]
+    assert len(every["classes"]) == every["rows"]
+
+    # In the notes: `predictions_single = probability_model.predict(tf.expand_dims(img, 0))`
+    x = pixels(api, job, images)
+    lane = {"lane": "interactive", "memory_mb": 1500}
+    single = api.predict(job, data={"input": {"sample": x}}, head="softmax", top_k=1, resources=lane)
+    assert single["rows"] == 1
+    assert single["top"][0][0]["class"] == single["classes"][0] == every["classes"][1]
+    assert sum(single["predictions"][0]) == pytest.approx(1, abs=1e-5)
+
+
+def pixels(api, job, images):
+    """Return the second test image as numbers, as a program that holds it would send it: a Flatten gives it back."""
+    side = job["spec"]["model"]["input_shape"]
+    model = {"layers": [{"Reshape": {"target_shape": [side[0] * side[1]]}}], "input_shape": side}
+    said = api.run(kind="predict", model=model, data={"input": images | {"rows": [1, 2]}})["result"]["value"]
+    return np.array(said["predictions"][0]).reshape(side).tolist()
