@@ -33,13 +33,15 @@ def result(found: Result) -> schemas.Result:
 
 
 def _fields(row: Job, waiting: Waiting | None) -> dict[str, Any]:
-    same = ("id", "kind", "name", "state", "attempt", "progress", "worker", "priority", "seed", "retries", "tags")
-    times = ("created_at", "queued_at", "started_at", "finished_at")
-    return {name: getattr(row, name) for name in (*same, *times)} | {
+    same = ("id", "kind", "name", "state", "attempt", "progress", "worker", "parent_id")
+    asked = ("priority", "seed", "retries", "tags")
+    times = ("created_at", "queued_at", "started_at", "finished_at", "deleted_at")
+    return {name: getattr(row, name) for name in (*same, *asked, *times)} | {
         "queue_position": waiting.position if waiting else None,
         "waiting_reason": waiting.reason if waiting else None,
         "error": schemas.JobError(code=row.error_code, message=row.error_message or "") if row.error_code else None,
         "cancel_requested": CancelMode(row.cancel_mode) if row.cancel_mode else None,
+        "paused": row.held,
         "lane": Lane(row.lane),
         "links": {"self": path(row.id)} | {name: f"{path(row.id)}/{name}" for name in _LINKS},
     }

@@ -7,7 +7,22 @@ from werkzeug.routing import BaseConverter
 
 from api import context, problems, requests
 from api.context import Context
-from api.routes import check, convert, docs, events, files, fleet, health, jobs, logs, metrics, model, results, uploads
+from api.routes import (
+    check,
+    convert,
+    docs,
+    events,
+    files,
+    fleet,
+    health,
+    jobs,
+    logs,
+    metrics,
+    model,
+    results,
+    uploads,
+    wishes,
+)
 from api.schemas import Problem
 from shared.settings import Settings
 
@@ -43,7 +58,7 @@ def bare() -> OpenAPI:
     app.url_map.converters["sha256"] = _Sha256
     requests.install(app)
     problems.install(app)
-    for room in (jobs, check, convert, events, metrics, files, model, logs, results, uploads, fleet, health):
+    for room in (jobs, wishes, check, convert, events, metrics, files, model, logs, results, uploads, fleet, health):
         app.register_api(room.blueprint)
     app.register_blueprint(docs.blueprint)
     return app

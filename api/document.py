@@ -6,7 +6,7 @@ from flask_openapi.openapi import OpenAPI
 from pydantic import TypeAdapter
 from pydantic.json_schema import models_json_schema
 
-from api.schemas import CancelBody, ConvertBody, EventPage, UploadBody
+from api.schemas import CancelBody, ConvertBody, EventPage, ResumeBody, UploadBody
 from shared.spec import SPECS, Spec
 
 _PREFIX = "#/components/schemas/"
@@ -32,6 +32,7 @@ def _others() -> dict[str, Any]:
         [
             (CancelBody, "validation"),
             (ConvertBody, "validation"),
+            (ResumeBody, "validation"),
             (UploadBody, "validation"),
             (EventPage, "serialization"),
         ],

@@ -70,6 +70,9 @@ class Job(BaseModel):
     waiting_reason: str | None = Field(description="Why it waits, in a sentence; only when it is read by its id")
     error: JobError | None
     cancel_requested: CancelMode | None = Field(description="How its end was asked for")
+    paused: bool = Field(description="Held back until it is resumed; while it still runs, asked to stop")
+    parent_id: JobId | None = Field(description="The job whose training it goes on with")
+    deleted_at: datetime | None = Field(description="When its files were deleted")
     worker: str | None = Field(description="The worker that runs it, or ran it last")
     lane: Lane
     priority: int
@@ -100,6 +103,15 @@ class CancelBody(BaseModel, extra="forbid"):
     """How to end a job; `after_epoch` keeps the epoch that runs, `now` kills at once."""
 
     mode: CancelMode = CancelMode.AFTER_EPOCH
+
+
+class ResumeBody(BaseModel, extra="forbid"):
+    """How far a job that has ended is to be trained on; a paused job needs nothing."""
+
+    epochs: int | None = Field(
+        None, ge=1, le=1_000_000, description="Epochs in all, those that are done included; default: the job's own"
+    )
+    name: Name | None = Field(None, description="The new job's name; default: the job's own")
 
 
 class Metric(BaseModel, from_attributes=True):

@@ -127,6 +127,17 @@ def _pinned(connection: Connection, job_id: str) -> set[str]:
     return set(connection.execute(query).scalars())
 
 
+def needed_by(connection: Connection, job_id: str) -> list[str]:
+    """Return the jobs that have not ended and were pinned to one of this job's checkpoints."""
+    query = (
+        sa.select(job_inputs.c.job_id)
+        .join(jobs, jobs.c.id == job_inputs.c.job_id)
+        .where(job_inputs.c.source_job_id == job_id, jobs.c.state.not_in(TERMINAL))
+        .order_by(job_inputs.c.job_id)
+    )
+    return list(connection.execute(query).scalars())
+
+
 def delete_after(connection: Connection, job_id: str, step: int) -> list[str]:
     """Forget the checkpoints past `step`: an attempt computes them again. Return their files' paths."""
     later = sa.and_(_table.c.job_id == job_id, _table.c.step > step)

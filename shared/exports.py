@@ -8,7 +8,7 @@ import sqlalchemy as sa
 from sqlalchemy import Connection, Engine
 from sqlalchemy.exc import IntegrityError
 
-from shared import db, jobs, lineage
+from shared import db, jobs, lineage, wishes
 from shared.clock import after
 from shared.errors import Unavailable
 from shared.jobs import Submitted
@@ -41,7 +41,7 @@ def request(engine: Engine, spec: ExportSpec) -> Submitted:
                     fingerprint=_FINGERPRINT,
                 )
                 if submitted.replayed and _failed_long_ago(connection, submitted.job_id):
-                    jobs.retry(connection, submitted.job_id)
+                    wishes.retry(connection, submitted.job_id)
                     return Submitted(submitted.job_id, submitted.lane, replayed=False)
                 return submitted
         except IntegrityError:

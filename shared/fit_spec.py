@@ -116,6 +116,9 @@ class Checkpoint(Part):
     """When the state is saved, and which of the saved ones stay."""
 
     every_epochs: Annotated[int, Field(ge=1, le=1_000_000)] = 1
+    every_s: Annotated[float, Field(gt=0, le=31_536_000)] | None = Field(
+        None, description="Save within an epoch too, when the last checkpoint is so many seconds old"
+    )
     monitor: MetricName | None = Field(None, description="Default: val_loss with validation data, else loss")
     mode: Literal["auto", "min", "max"] = "auto"
     keep_best: Annotated[int, Field(ge=0, le=1000)] = 1

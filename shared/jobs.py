@@ -20,7 +20,8 @@ from uuid6 import uuid7
 
 from shared import attempts, db, events, lineage, parts, refs, states, uploads
 from shared.clock import after, now, unix_now
-from shared.errors import Conflict, LeaseLost, NotFound, Unavailable
+from shared.errors import Conflict, LeaseLost, Unavailable
+from shared.lineage import Source
 from shared.spec import SPEC_VERSION, ExportSpec, Spec
 from shared.states import CancelMode, Failure, Kind, Lane, State
 from shared.tables import job_tags, jobs, results
@@ -47,12 +48,16 @@ class Attempt:
 
 
 @dataclass(frozen=True)
-class Held:
-    """One attempt's lease as the last renewal found it; `cancel` is what was asked of it meanwhile."""
+class Wishes:
+    """What is asked of a running job: how it is to end, whether it is to pause, checkpoints asked for so far."""
 
-    job_id: str
-    attempt: int
     cancel: CancelMode | None
+    pause: bool
+    saves: int
+
+
+#: What is asked of a job that nobody has asked anything of.
+NO_WISHES = Wishes(None, pause=False, saves=0)
 
 
 @dataclass(frozen=True)
@@ -79,15 +84,17 @@ def submit(
     idempotency_key: str | None = None,
     fingerprint: str | None = None,
     kind: Kind | None = None,
+    source: Source | None = None,
 ) -> Submitted:
     """Store a job. When the transaction commits, the job will run.
 
+    `source` is the model that it starts from, where the caller has resolved it.
     The same `idempotency_key` with the same `fingerprint` returns the job that it brought first;
     with another one, raise `Conflict`.
     """
     if idempotency_key is not None and (known := by_key(connection, idempotency_key, fingerprint)):
         return known
-    source = lineage.resolve(connection, spec)
+    source = source or lineage.resolve(connection, spec)
     job_id = new_id()
     values = {
         "id": job_id,
@@ -173,6 +180,7 @@ def claim(
         .where(
             jobs.c.lane == lane,
             jobs.c.state == sa.literal_column("'queued'"),
+            jobs.c.held.is_(False),
             jobs.c.available_at <= now(),
             jobs.c.memory_mb <= free_memory_mb,
             jobs.c.spec_version <= SPEC_VERSION,
@@ -222,7 +230,9 @@ def _owned(job_id: str, attempt: int) -> sa.ColumnElement[bool]:
     return sa.and_(jobs.c.id == job_id, jobs.c.attempt == attempt, jobs.c.state == State.RUNNING)
 
 
-def renew(connection: Connection, leases: Sequence[tuple[str, int]], *, lease_s: float) -> dict[tuple[str, int], Held]:
+def renew(
+    connection: Connection, leases: Sequence[tuple[str, int]], *, lease_s: float
+) -> dict[tuple[str, int], Wishes]:
     """Renew attempts' leases in one statement; those missing from the answer are lost.
 
     A job whose row somebody else holds at this moment is passed over: it is neither renewed nor lost,
@@ -233,23 +243,30 @@ def renew(connection: Connection, leases: Sequence[tuple[str, int]], *, lease_s:
     ours = sa.or_(*(sa.and_(jobs.c.id == job_id, jobs.c.attempt == attempt) for job_id, attempt in leases))
     ours = sa.and_(jobs.c.state == State.RUNNING, ours)
     free = sa.select(jobs.c.id).where(ours).with_for_update(skip_locked=True)
-    columns = (jobs.c.id, jobs.c.attempt, jobs.c.cancel_mode)
     renewed = connection.execute(
-        sa.update(jobs).where(jobs.c.id.in_(free), ours).values(lease_until=after(lease_s)).returning(*columns)
-    ).all()
-    held = {(row.id, row.attempt): row for row in renewed}
-    if len(held) < len(leases):
-        passed_over = connection.execute(sa.select(*columns).where(ours)).all()
-        held |= {(row.id, row.attempt): row for row in passed_over}
-    return {key: Held(*key, CancelMode(row.cancel_mode) if row.cancel_mode else None) for key, row in held.items()}
-
-
-def cancels(connection: Connection, *, worker: str) -> dict[tuple[str, int], CancelMode]:
-    """Return the running attempts of a worker that are asked to end: its one query each second."""
-    query = sa.select(jobs.c.id, jobs.c.attempt, jobs.c.cancel_mode).where(
-        jobs.c.state == State.RUNNING, jobs.c.worker == worker, jobs.c.cancel_mode.is_not(None)
+        sa.update(jobs).where(jobs.c.id.in_(free), ours).values(lease_until=after(lease_s)).returning(*_WISHES)
     )
-    return {(row.id, row.attempt): CancelMode(row.cancel_mode) for row in connection.execute(query)}
+    held = _wishes(renewed)
+    if len(held) < len(leases):
+        held |= _wishes(connection.execute(sa.select(*_WISHES).where(ours)))
+    return held
+
+
+def wished(connection: Connection, *, worker: str) -> dict[tuple[str, int], Wishes]:
+    """Return what is asked of the running attempts of a worker: its one query each second."""
+    asked = sa.or_(jobs.c.cancel_mode.is_not(None), jobs.c.held, jobs.c.saves_asked > 0)
+    query = sa.select(*_WISHES).where(jobs.c.state == State.RUNNING, jobs.c.worker == worker, asked)
+    return _wishes(connection.execute(query))
+
+
+_WISHES = (jobs.c.id, jobs.c.attempt, jobs.c.cancel_mode, jobs.c.held, jobs.c.saves_asked)
+
+
+def _wishes(rows: sa.CursorResult[Any]) -> dict[tuple[str, int], Wishes]:
+    def wishes(row: Any) -> Wishes:
+        return Wishes(CancelMode(row.cancel_mode) if row.cancel_mode else None, row.held, row.saves_asked)
+
+    return {(row.id, row.attempt): wishes(row) for row in rows}
 
 
 def fence(connection: Connection, job_id: str, attempt: int, *, batch: int, **values: Any) -> bool:
@@ -306,7 +323,7 @@ def cancelled(connection: Connection, job_id: str, attempt: int) -> None:
 
 def release(connection: Connection, job_id: str, attempt: int) -> None:
     """Give the job back to its lane without counting a failure: an orderly shutdown."""
-    _requeue(connection, job_id, attempt, outcome="released", error=None, delay_s=0.0)
+    requeue(connection, job_id, attempt, outcome="released", error=None, delay_s=0.0)
 
 
 def fail(connection: Connection, job_id: str, attempt: int, code: Failure, message: str) -> State:
@@ -321,7 +338,7 @@ def fail(connection: Connection, job_id: str, attempt: int, code: Failure, messa
         .returning(jobs.c.failures, jobs.c.retries)
     ).one()
     if code in states.RETRYABLE and row.failures <= row.retries:
-        _requeue(
+        requeue(
             connection, job_id, attempt, outcome="failed", error=(code, message), delay_s=states.backoff_s(row.failures)
         )
         return State.QUEUED
@@ -329,7 +346,7 @@ def fail(connection: Connection, job_id: str, attempt: int, code: Failure, messa
     return State.FAILED
 
 
-def _requeue(
+def requeue(
     connection: Connection,
     job_id: str,
     attempt: int,
@@ -338,13 +355,14 @@ def _requeue(
     error: tuple[Failure, str] | None,
     delay_s: float,
 ) -> None:
+    """Give a running job back to its lane; one that somebody wants to end is cancelled here."""
     attempts.close(connection, job_id, attempt, outcome=outcome, error=error)
     cancel = connection.execute(sa.select(jobs.c.cancel_mode).where(jobs.c.id == job_id)).scalar_one()
     if cancel is not None:
         # Somebody asked for its end meanwhile: it is not running, so that is the end.
         _finish(connection, job_id, attempt, State.CANCELLED, error=None)
         return
-    _change(connection, job_id, State.RUNNING, State.QUEUED, lease_until=None, available_at=after(delay_s))
+    change(connection, job_id, State.RUNNING, State.QUEUED, lease_until=None, available_at=after(delay_s))
     events.append(
         connection, job_id, [("state", {"state": State.QUEUED, "attempt": attempt, "outcome": outcome, **_said(error)})]
     )
@@ -361,12 +379,13 @@ def _finish(
     connection: Connection, job_id: str, attempt: int, state: State, *, error: tuple[Failure, str] | None
 ) -> None:
     code, message = error or (None, None)
-    _change(
+    change(
         connection,
         job_id,
         State.RUNNING,
         state,
         lease_until=None,
+        held=False,
         finished_at=now(),
         error_code=code,
         error_message=message,
@@ -378,7 +397,7 @@ def _said(error: tuple[Failure, str] | None) -> dict[str, Any]:
     return {"error": {"code": error[0], "message": error[1]}} if error else {}
 
 
-def _change(connection: Connection, job_id: str, old: State, new: State, **values: Any) -> None:
+def change(connection: Connection, job_id: str, old: State, new: State, **values: Any) -> None:
     """Move a job from one state to another; somebody else was faster when it is not in the old one."""
     assert new in states.TRANSITIONS[old], (old, new)  # noqa: S101 - a programming error, not an input
     changed = connection.execute(
@@ -388,103 +407,3 @@ def _change(connection: Connection, job_id: str, old: State, new: State, **value
     )
     if changed.rowcount != 1:
         raise LeaseLost
-
-
-# --- asked from outside ---
-
-
-def request_cancel(connection: Connection, job_id: str, mode: CancelMode) -> State:
-    """Ask for a job's end: a waiting one ends here, a running one when its process is gone.
-
-    Return the state now. Asking again is harmless; `now` after `after_epoch` is the stronger wish.
-    Raise `Conflict` when the job has ended otherwise.
-    """
-    state = _locked_state(connection, job_id)
-    if state == State.CANCELLED:
-        return state
-    if state in states.TERMINAL:
-        raise Conflict(f"Job {job_id} has {state} already; there is nothing to cancel.")
-    stronger = sa.case((jobs.c.cancel_mode == CancelMode.NOW, CancelMode.NOW), else_=mode)
-    asked = {"cancel_mode": stronger, "cancel_requested_at": sa.func.coalesce(jobs.c.cancel_requested_at, now())}
-    if state == State.QUEUED:
-        _change(connection, job_id, State.QUEUED, State.CANCELLED, finished_at=now(), **asked)
-        events.append(connection, job_id, [("state", {"state": State.CANCELLED})])
-        return State.CANCELLED
-    wish = sa.update(jobs).where(jobs.c.id == job_id).values(version=jobs.c.version + 1, **asked)
-    stands = connection.execute(wish.returning(jobs.c.cancel_mode)).scalar_one()
-    events.append(connection, job_id, [("cancel_requested", {"mode": stands})])
-    return State.RUNNING
-
-
-def retry(connection: Connection, job_id: str) -> Lane:
-    """Queue a failed or cancelled job again; it goes on from its last checkpoint. Return its lane."""
-    state = _locked_state(connection, job_id)
-    if state not in {State.FAILED, State.CANCELLED}:
-        raise Conflict(f"Job {job_id} is {state}: only a failed or cancelled job can be retried.")
-    uploads.require(connection, job_id)
-    _change(
-        connection,
-        job_id,
-        state,
-        State.QUEUED,
-        failures=0,
-        run_s=0.0,
-        cancel_mode=None,
-        cancel_requested_at=None,
-        finished_at=None,
-        error_code=None,
-        error_message=None,
-        queued_at=now(),
-        available_at=now(),
-        rank=unix_now() - PRIORITY_S * jobs.c.priority,
-    )
-    events.append(connection, job_id, [("state", {"state": State.QUEUED, "retry": True})])
-    return Lane(connection.execute(sa.select(jobs.c.lane).where(jobs.c.id == job_id)).scalar_one())
-
-
-def _locked_state(connection: Connection, job_id: str) -> State:
-    query = sa.select(jobs.c.state).where(jobs.c.id == job_id).with_for_update()
-    state = connection.execute(query).scalar_one_or_none()
-    if state is None:
-        raise NotFound(f"There is no job {job_id}.")
-    return State(state)
-
-
-def delete(connection: Connection, job_id: str) -> None:
-    """Delete a job's rows (internal jobs only)."""
-    connection.execute(sa.delete(jobs).where(jobs.c.id == job_id, jobs.c.kind.in_(states.INTERNAL)))
-
-
-# --- the control loops' ---
-
-
-def prune(connection: Connection, kind: Kind, *, older_than_s: float) -> list[str]:
-    """Delete ended internal jobs of a kind that are so old; return their ids, whose files may go."""
-    assert kind in states.INTERNAL  # noqa: S101 - users' jobs stay
-    old = sa.and_(jobs.c.kind == kind, jobs.c.state.in_(states.TERMINAL), jobs.c.finished_at < after(-older_than_s))
-    return list(connection.execute(sa.delete(jobs).where(old).returning(jobs.c.id)).scalars())
-
-
-def expire(connection: Connection, *, most: int = 100) -> list[tuple[str, str]]:
-    """Take back the jobs whose lease has expired; return (job, lane) of those.
-
-    An attempt in which the job's own code never ran counts no fault: its claim's answer was lost, or
-    its worker died before it.
-    """
-    query = (
-        sa.select(jobs.c.id, jobs.c.attempt, jobs.c.lane, jobs.c.worker)
-        .where(jobs.c.state == sa.literal_column("'running'"), jobs.c.lease_until < now())
-        .order_by(jobs.c.lease_until)
-        .limit(most)
-        .with_for_update(skip_locked=True)
-    )
-    taken = []
-    for row in connection.execute(query).all():
-        message = f"Worker {row.worker} stopped renewing its lease: the process or its machine is gone."
-        if attempts.has_started(connection, row.id, row.attempt):
-            fail(connection, row.id, row.attempt, Failure.WORKER_LOST, message)
-        else:
-            lost = (Failure.WORKER_LOST, message)
-            _requeue(connection, row.id, row.attempt, outcome="failed", error=lost, delay_s=0.0)
-        taken.append((row.id, row.lane))
-    return taken

@@ -7,6 +7,7 @@ import sqlalchemy as sa
 from sqlalchemy import Connection
 
 from shared import checkpoints
+from shared.checkpoints import Saved
 from shared.errors import BadSpec, Conflict, FieldError
 from shared.model_spec import JobModel
 from shared.spec import ExportSpec, Spec
@@ -31,6 +32,8 @@ class Source:
     one_hot: int | None
     #: What the classes are called, where the job's data said it.
     class_names: list[str] | None = None
+    #: Where training goes on, [epochs, steps] that are complete; None for a model whose training begins anew.
+    resumes: tuple[int, int] | None = None
 
     def to_json(self) -> dict[str, Any]:
         """Return what stands in `jobs.source`."""
@@ -58,13 +61,26 @@ def resolve(connection: Connection, spec: Spec | ExportSpec) -> Source | None:
     saved = checkpoints.find(connection, row.id, spec.model.checkpoint)
     if saved is None:
         raise _wrong("/model/checkpoint", f"Job {row.id} has no checkpoint {spec.model.checkpoint!r} (any more).")
-    model = row.source["model"] if row.source else row.spec["model"]
+    return source_of(connection, row, saved)
+
+
+def source_of(connection: Connection, row: Any, saved: Saved, *, resumes: bool = False) -> Source:
+    """Return the model of a train job's row at one of its checkpoints; `resumes` when its training is to go on."""
     compiled, data = row.spec.get("compile", {}), row.spec["data"]
     if set(compiled) <= {"continue_optimizer"}:
         # Compiled as its own source was, or as a file said: then the checkpoint says it.
         compiled = row.source["compile"] if row.source else None
-    names = _class_names(connection, row.id)
-    return Source(row.id, saved.name, saved.file, model, compiled, data.get("scale"), data.get("one_hot"), names)
+    return Source(
+        job=row.id,
+        checkpoint=saved.name,
+        file=saved.file,
+        model=row.source["model"] if row.source else row.spec["model"],
+        compile=compiled,
+        scale=data.get("scale"),
+        one_hot=data.get("one_hot"),
+        class_names=_class_names(connection, row.id),
+        resumes=(saved.epoch, saved.step) if resumes else None,
+    )
 
 
 def _class_names(connection: Connection, job_id: str) -> list[str] | None:

@@ -38,6 +38,9 @@ class Job:
     version: int
     worker: str | None
     cancel_mode: str | None
+    held: bool
+    parent_id: str | None
+    deleted_at: datetime | None
     progress: dict[str, Any] | None
     numerics: dict[str, Any] | None
     run_s: float
@@ -158,7 +161,7 @@ def page_query(where: Filter, *, before: str | None, limit: int) -> sa.Select[An
 
 
 def _conditions(where: Filter) -> list[sa.ColumnElement[bool]]:
-    found: list[sa.ColumnElement[bool]] = [jobs.c.kind.not_in(INTERNAL)]
+    found: list[sa.ColumnElement[bool]] = [jobs.c.kind.not_in(INTERNAL), jobs.c.deleted_at.is_(None)]
     if where.states:
         found.append(jobs.c.state.in_(where.states))
     if where.kinds:
@@ -201,6 +204,8 @@ def waiting(connection: Connection, job: Job, *, lease_s: float) -> Waiting | No
 
 
 def _reason(connection: Connection, job: Job, position: int, delay_s: float, lease_s: float) -> str:
+    if job.held:
+        return "It is paused until somebody resumes it."
     if delay_s > 0:
         return f"It is tried again in {delay_s:.0f} s, after {job.failures} faults in a row."
     serving = [one for one in workers.alive(connection, within_s=lease_s) if job.lane in one.lanes]

@@ -12,7 +12,11 @@ def waiting(connection: Connection, *, older_than_s: float) -> dict[str, int]:
     """Return how many jobs of each lane could be claimed, and have waited longer than that."""
     query = (
         sa.select(jobs.c.lane, sa.func.count().label("jobs"))
-        .where(jobs.c.state == sa.literal_column("'queued'"), jobs.c.available_at <= after(-older_than_s))
+        .where(
+            jobs.c.state == sa.literal_column("'queued'"),
+            jobs.c.held.is_(False),
+            jobs.c.available_at <= after(-older_than_s),
+        )
         .group_by(jobs.c.lane)
     )
     return {row.lane: int(row.jobs) for row in connection.execute(query)}

@@ -17,6 +17,7 @@ from sqlalchemy import (
     Table,
     Text,
 )
+from sqlalchemy import false as sa_false
 from sqlalchemy.dialects.postgresql import JSONB
 
 from shared.clock import UTCDateTime
@@ -75,6 +76,24 @@ jobs = Table(
     Column("available_at", UTCDateTime, nullable=False, comment="not claimed before: backoff"),
     Column("cancel_mode", String(16), comment="after_epoch or now, when a cancel was asked for"),
     Column("cancel_requested_at", UTCDateTime, comment="when the cancel was asked for"),
+    Column(
+        "held",
+        Boolean,
+        nullable=False,
+        default=False,
+        server_default=sa_false(),
+        comment="paused: not claimed while it waits; a running attempt is asked to give it back",
+    ),
+    Column(
+        "saves_asked",
+        Integer,
+        nullable=False,
+        default=0,
+        server_default="0",
+        comment="checkpoints that were asked for between the regular ones",
+    ),
+    Column("parent_id", String(40), comment="the job whose training it goes on with"),
+    Column("deleted_at", UTCDateTime, comment="its files were deleted; the row stays as a tombstone"),
     Column("progress", JSON, comment="phase, epoch, step and running metrics, as last reported"),
     Column("numerics", JSON, comment="what fixes the last bits of the result; set by the first attempt"),
     Column("run_s", Float(53), nullable=False, default=0.0, comment="seconds that ended attempts ran"),

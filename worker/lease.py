@@ -1,6 +1,6 @@
 """Leases: this worker's right to write for the jobs it runs, renewed in one beat for all of them.
 
-One thread per worker. Each second it asks which of its jobs are to end; each beat it renews every
+One thread per worker. Each second it asks what is wished of its jobs; each beat it renews every
 lease and says that the worker is there. While the database is away it keeps trying: a lease ends
 only when the database says so.
 """
@@ -15,7 +15,7 @@ from typing import Any
 from sqlalchemy import Engine
 
 from shared import db, jobs, log, workers
-from shared.states import CancelMode
+from shared.jobs import NO_WISHES, Wishes
 
 #: Seconds between two questions after cancels.
 _ASK_S = 1.0
@@ -31,8 +31,8 @@ class Lease:
     attempt: int
     #: Another attempt owns the job: nothing may be written any more.
     lost: bool = False
-    #: How the job is to end, when somebody asked.
-    cancel: CancelMode | None = None
+    #: What somebody asked of the job.
+    wishes: Wishes = NO_WISHES
 
 
 class Beat:
@@ -107,7 +107,7 @@ class Beat:
             held = jobs.renew(connection, list(leases), lease_s=self._lease_s)
         for key, lease in leases.items():
             if key in held:
-                lease.cancel = held[key].cancel
+                lease.wishes = held[key]
             else:
                 lease.lost = True
 
@@ -117,7 +117,7 @@ class Beat:
         if not leases:
             return
         with db.read(self._engine) as connection:
-            asked = jobs.cancels(connection, worker=self._worker)
-        for key, mode in asked.items():
+            asked = jobs.wished(connection, worker=self._worker)
+        for key, wishes in asked.items():
             if key in leases:
-                leases[key].cancel = mode
+                leases[key].wishes = wishes

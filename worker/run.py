@@ -17,6 +17,7 @@ from shared import checkpoints, db, jobs, log, store
 from shared.checkpoints import Retention, Saved
 from shared.jobs import Attempt
 from shared.states import Failure, Lane
+from shared.store import StoredFile
 from worker import launch, runner_entry
 from worker.host import Host
 from worker.lease import Lease
@@ -143,6 +144,16 @@ def _saved(host: Host, attempt: Attempt, lease: Lease) -> list[Saved] | None:
     return None
 
 
+def _resumable(attempt: Attempt, saved: list[Saved]) -> tuple[Resumable, ...]:
+    """Return the checkpoints to go on from: the job's own, or that of the job whose training it goes on with."""
+    own = tuple(Resumable(one.name, one.epoch, one.step, one.file) for one in saved)
+    source = attempt.source or {}
+    if source.get("resumes") is None:
+        return own
+    epoch, step = source["resumes"]
+    return (*own, Resumable(source["checkpoint"], epoch, step, StoredFile(**source["file"]), inherited=True))
+
+
 def _assignment(host: Host, attempt: Attempt, saved: list[Saved]) -> Assignment:
     settings = host.settings
     cores = psutil.cpu_count() or 1
@@ -153,7 +164,7 @@ def _assignment(host: Host, attempt: Attempt, saved: list[Saved]) -> Assignment:
         spec=attempt.spec,
         source=attempt.source,
         seed=attempt.seed,
-        checkpoints=tuple(Resumable(one.name, one.epoch, one.step, one.file) for one in saved),
+        checkpoints=_resumable(attempt, saved),
         numerics=attempt.numerics,
         volume=str(settings.volume_path),
         threads=max(1, cores // settings.slots),

@@ -20,7 +20,7 @@ from shared.errors import CheckpointCorrupt, FitqError
 from shared.states import Failure
 from worker import guard, wire
 from worker.training import kinds, preload
-from worker.wire import Assignment, Failed, Finished, Stop, Stopped
+from worker.wire import Assignment, Failed, Finished, Save, Stop, Stopped
 
 #: Exit status of a runner that has said how it ended, and of one whose supervisor is gone.
 _SAID, _ORPHAN = 0, 75
@@ -44,6 +44,7 @@ class PipeReport:
         """Speak through `connection`; start to listen."""
         self._connection = connection
         self._stop: str | None = None
+        self._save = threading.Event()
         threading.Thread(target=self._listen, name="listen", daemon=True).start()
 
     def say(self, message: wire.Message) -> None:
@@ -57,6 +58,13 @@ class PipeReport:
         """Return how the supervisor wants this to end, or None."""
         return self._stop
 
+    def save_asked(self) -> bool:
+        """Whether a checkpoint was asked for since the last question."""
+        asked = self._save.is_set()
+        if asked:
+            self._save.clear()
+        return asked
+
     def _listen(self) -> None:
         while True:
             try:
@@ -65,6 +73,8 @@ class PipeReport:
                 os._exit(_ORPHAN)
             if isinstance(message, Stop):
                 self._stop = message.mode
+            elif isinstance(message, Save):
+                self._save.set()
 
 
 def main(connection: Connection, assignment: Assignment) -> None:

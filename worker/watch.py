@@ -18,7 +18,7 @@ from worker.host import Host
 from worker.launch import Running
 from worker.lease import Lease
 from worker.report import Cancelled, Ending, FailedWith, Released, Reporter, Succeeded
-from worker.wire import Artifact, Checkpointed, Failed, Finished, Started, Stop, Stopped
+from worker.wire import Artifact, Checkpointed, Failed, Finished, Save, Started, Stop, Stopped
 
 #: Seconds between two looks at cancels, limits and the lease.
 _LOOK_S = 0.2
@@ -62,6 +62,8 @@ class Watch:
         self._began = self._sign = time.monotonic()
         self._sampled = 0.0
         self._asked: list[str] = []
+        #: Checkpoints that were asked for and passed on; what an earlier attempt was asked for is done or void.
+        self._saves = lease.wishes.saves
 
     def until_the_end(self) -> Ending | None:
         """Return how the attempt ended; its process is gone then. None: the lease is lost."""
@@ -111,7 +113,7 @@ class Watch:
                 return self._stopped(mode)
             case Failed(code, sentence):
                 return FailedWith(code, sentence)
-            case Stop():
+            case Stop() | Save():
                 return FailedWith(Failure.INTERNAL, "The runner sent a supervisor's message.")
             case Checkpointed() | Artifact() if not self._owns(message.file.path):
                 return FailedWith(Failure.INTERNAL, "The runner named a file that is not its attempt's.")
@@ -128,7 +130,7 @@ class Watch:
     def _stopped(self, mode: str) -> Ending:
         if mode not in self._asked:
             return FailedWith(Failure.INTERNAL, "The runner stopped without being asked to.")
-        return Cancelled() if self._lease.cancel else Released()
+        return Cancelled() if self._lease.wishes.cancel else Released()
 
     def _owns(self, path: str) -> bool:
         """Whether a path of the runner's lies in its attempt's folder: rows make files exist, and vanish."""
@@ -143,7 +145,7 @@ class Watch:
         self._running.process.join(_FAREWELL_S)
         if self._host.draining.is_set():
             # Whoever ends the worker may have ended all of its processes at once.
-            return Cancelled() if self._lease.cancel else Released()
+            return Cancelled() if self._lease.wishes.cancel else Released()
         status = self._running.process.exitcode
         if status is not None and status < 0:
             what = f"was killed by signal {-status} ({_signal_name(-status)})"
@@ -158,16 +160,22 @@ class Watch:
         return self._wishes() or self._time() or self._memory()
 
     def _wishes(self) -> Ending | None:
-        if self._lease.cancel == CancelMode.NOW:
+        wishes = self._lease.wishes
+        if wishes.cancel == CancelMode.NOW:
             return Cancelled()
         if not self._host.draining.is_set():
-            if self._lease.cancel == CancelMode.AFTER_EPOCH:
+            if wishes.cancel == CancelMode.AFTER_EPOCH:
                 self._ask("after_epoch")
+            elif wishes.pause:
+                self._ask("release")
+            elif wishes.saves > self._saves:
+                self._saves = wishes.saves
+                self._send(Save())
             return None
         # A shutdown does not wait for an epoch's end, even where a cancel would.
         self._ask("release")
         if time.monotonic() > self._host.drain_by - _KEPT_FOR_SQL * self._host.settings.drain_s:
-            return Cancelled() if self._lease.cancel else Released()
+            return Cancelled() if self._lease.wishes.cancel else Released()
         return None
 
     def _ask(self, mode: str) -> None:
@@ -175,8 +183,11 @@ class Watch:
         if mode in self._asked:
             return
         self._asked.append(mode)
+        self._send(Stop(mode))
+
+    def _send(self, message: Stop | Save) -> None:
         try:
-            wire.send(self._running.connection, Stop(mode))
+            wire.send(self._running.connection, message)
         except OSError:
             _log.info("the runner is gone; its end is about to be heard")
 

@@ -46,6 +46,8 @@ class Resumable:
     epoch: int
     step: int
     file: StoredFile
+    #: Another job's, whose training this one goes on with.
+    inherited: bool = False
 
 
 @dataclass(frozen=True)
@@ -77,6 +79,11 @@ class Stop:
     """Ask the runner to end: `after_epoch` at the end of the epoch, `release` after this step. Both checkpoint."""
 
     mode: str
+
+
+@dataclass(frozen=True)
+class Save:
+    """Ask the runner for a checkpoint after this step; it goes on then."""
 
 
 # --- runner → supervisor ---
@@ -168,10 +175,10 @@ class Failed:
     message: Sentence
 
 
-Message = Stop | Started | Resumed | Progress | Epoch | Checkpointed | Artifact | Finished | Stopped | Failed
+Message = Stop | Save | Started | Resumed | Progress | Epoch | Checkpointed | Artifact | Finished | Stopped | Failed
 _TYPES: dict[str, tuple[TypeAdapter[Message], frozenset[str]]] = {
     kind.__name__: (TypeAdapter(kind), frozenset(one.name for one in fields(kind)))
-    for kind in (Stop, Started, Resumed, Progress, Epoch, Checkpointed, Artifact, Finished, Stopped, Failed)
+    for kind in (Stop, Save, Started, Resumed, Progress, Epoch, Checkpointed, Artifact, Finished, Stopped, Failed)
 }
 
 

@@ -7,7 +7,7 @@ from flask_openapi.models.tag import Tag
 from api import answers, body, context, document, problems, schemas, sources
 from api.context import Context
 from api.watch import Watch
-from shared import db, jobs, listing, spec, store, workers
+from shared import db, jobs, listing, spec, store, upkeep, wishes, workers
 from shared.errors import NotFound, Unavailable
 from shared.listing import Job
 from shared.spec import Resources, Spec
@@ -82,9 +82,9 @@ def _clean_up(here: Context, job_id: str) -> None:
     try:
         with db.write(here.engine) as connection:
             if listing.get(connection, job_id).state in {State.QUEUED, State.RUNNING}:
-                jobs.request_cancel(connection, job_id, CancelMode.NOW)
+                wishes.cancel(connection, job_id, CancelMode.NOW)
             if ended := listing.get(connection, job_id).state != State.RUNNING:
-                jobs.delete(connection, job_id)
+                upkeep.delete(connection, job_id)
     except NotFound:
         return
     if ended:

@@ -185,36 +185,3 @@ def read_job(path: JobPath) -> Response:
 def _tag(version: int, waits: str | None) -> str:
     """Return an ETag: why a job waits changes without the job."""
     return str(version) if waits is None else f"{version}-{hashlib.sha256(waits.encode()).hexdigest()[:12]}"
-
-
-@blueprint.post(
-    "/v1/jobs/<job:job_id>/cancel",
-    request_body={
-        "required": False,
-        "content": {"application/json": {"schema": {"$ref": "#/components/schemas/CancelBody"}}},
-    },
-    responses={200: schemas.Job, **problems.documented(400, 404, 409, 413, 415, 422, 503)},
-)
-def cancel(path: JobPath) -> Response:
-    """Ask for a job's end.
-
-    A waiting job is cancelled at once; a running one stays `running` until its process is gone.
-    Asking again is harmless, and `now` is stronger than `after_epoch`.
-    """
-    here = context.current()
-    asked = body.read_optional(schemas.CancelBody)
-    with db.write(here.engine) as connection:
-        jobs.request_cancel(connection, path.job_id, asked.mode)
-        job = listing.get(connection, path.job_id)
-    return answers.answer(answers.job(job))
-
-
-@blueprint.post("/v1/jobs/<job:job_id>/retry", responses={200: schemas.Job, **problems.documented(400, 404, 409, 503)})
-def retry(path: JobPath) -> Response:
-    """Queue a failed or cancelled job again; it goes on from its last checkpoint."""
-    here = context.current()
-    with db.write(here.engine) as connection:
-        lane = jobs.retry(connection, path.job_id)
-        job = listing.get(connection, path.job_id)
-    here.bell.ring(lane)
-    return answers.answer(answers.job(job))

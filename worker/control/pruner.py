@@ -4,7 +4,7 @@ from pathlib import Path
 
 from sqlalchemy import Engine
 
-from shared import db, exports, jobs, log, store, uploads, workers
+from shared import db, exports, log, store, upkeep, uploads, workers
 from shared.states import Kind
 
 #: Seconds for which a worker that is gone stays in the list.
@@ -21,7 +21,7 @@ def prune(engine: Engine, volume: Path) -> None:
     """Delete the rows of workers long gone, and the rows and files of checks and exports past their time."""
     with db.write(engine) as connection:
         gone = workers.forget(connection, after_s=WORKER_S)
-        old = [one for kind, kept_s in KEPT_S.items() for one in jobs.prune(connection, kind, older_than_s=kept_s)]
+        old = [one for kind, kept_s in KEPT_S.items() for one in upkeep.prune(connection, kind, older_than_s=kept_s)]
     for job_id in old:
         store.remove_job(volume, job_id)
     if gone or old:

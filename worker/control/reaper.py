@@ -9,7 +9,7 @@ import time
 
 from sqlalchemy import Engine
 
-from shared import db, jobs, log, queues
+from shared import db, log, queues, upkeep
 from shared.broker import Bell
 
 _log = log.get(__name__)
@@ -44,7 +44,7 @@ class Reaper:
             self._last = now
             return []
         with db.write(self._engine) as connection:
-            taken = jobs.expire(connection)
+            taken = upkeep.expire(connection)
         self._last = now
         for job_id, lane in taken:
             _log.warning("lease expired: the job goes back", job_id=job_id)

@@ -17,3 +17,6 @@ class Report(Protocol):
 
     def stop_mode(self) -> str | None:
         """Return `after_epoch` or `release` when the runner was asked to stop, else None. Cheap: ask each step."""
+
+    def save_asked(self) -> bool:
+        """Whether a checkpoint was asked for since the last question. Cheap: ask each step."""

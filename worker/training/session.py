@@ -4,6 +4,7 @@ The order at the end of an epoch is a promise: the spec's callbacks, the epoch i
 the callbacks' state and the history is written and said, and only then training may stop.
 """
 
+import time
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
@@ -78,6 +79,7 @@ class Session:
         self.finished_as: str | None = None
         self.weights_sha256 = ""
         self._saved_at = self.position
+        self._saved_time = time.monotonic()
         self._compiled = False
 
     # --- where it begins ---
@@ -127,7 +129,8 @@ class Session:
             checkpoints.assign(contents, "metrics", self.model.metrics_variables)
         checkpoints.apply(contents, self.model)
         callbacks.restore(self.callbacks.callbacks, progress.callbacks, contents.arrays)
-        self.model.stop_training = progress.stop_training
+        # Who goes on with an ended job wants more of it, also where a callback had stopped it.
+        self.model.stop_training = progress.stop_training and not candidate.inherited
         self.position = self._saved_at = progress.position
         self.weights_sha256 = contents.manifest["weights_sha256"]
         self.finished_as = candidate.name if progress.finished else None
@@ -164,8 +167,17 @@ class Session:
             if self.report.stop_mode() == "release":
                 self._save_within(checkpoints.values(self.model.metrics_variables))
                 return False
+            if self._save_due():
+                self._save_within(checkpoints.values(self.model.metrics_variables))
+                self.pulse.phase("training", epoch=epoch, step=self.position.step_in_epoch)
             self._run_step(epoch)
         return True
+
+    def _save_due(self) -> bool:
+        """Whether somebody asked for a checkpoint, or the last one is as old as the spec allows."""
+        every_s = self.spec.checkpoint.every_s
+        old = every_s is not None and time.monotonic() - self._saved_time >= every_s
+        return self.report.save_asked() or old
 
     def _run_step(self, epoch: int) -> None:
         done = self.position.step_in_epoch
@@ -279,6 +291,7 @@ class Session:
             about=self._about,
         )
         self._saved_at = self.position
+        self._saved_time = time.monotonic()
         monitor, value, greater = self._monitored(logs)
         self.report.say(
             Checkpointed(

@@ -36,6 +36,10 @@ COMMANDS = {
     "pull": ("fitq.commands.pull:pull", "Download a job's model, in any format."),
     "compare": ("fitq.commands.compare:compare", "Compare jobs: their specs, metrics and times."),
     "cancel": ("fitq.commands.control:cancel", "Ask for a job's end."),
+    "pause": ("fitq.commands.control:pause", "Hold a job back until it is resumed."),
+    "resume": ("fitq.commands.control:resume", "Let a paused job go on, or train an ended one further."),
+    "save": ("fitq.commands.control:save", "Ask a running job for a checkpoint now."),
+    "delete": ("fitq.commands.control:delete", "Delete an ended job's files."),
     "retry": ("fitq.commands.control:retry", "Queue a failed or cancelled job again."),
     "workers": ("fitq.commands.lists:workers", "List the workers."),
 }

@@ -117,6 +117,10 @@ class Connection:
         usual = self._client.timeout
         return httpx2.Timeout(usual.write, connect=usual.connect, read=(usual.read or 0) + wait_s)
 
+    def delete(self, path: str) -> Any:
+        """Delete what is at a path and return the JSON that answers it."""
+        return self.decoded(self._send("DELETE", path, repeatable=True).text)
+
     def download(
         self,
         path: str,

@@ -273,6 +273,29 @@ class Job:
         self.data = self._connection.post(self._path("retry"))
         return self
 
+    def pause(self) -> Self:
+        """Hold the job back; a running one saves a checkpoint and stops. `resume` lets it go on. Raise `Conflict`."""
+        self.data = self._connection.post(self._path("pause"))
+        return self
+
+    def resume(self, *, epochs: int | None = None, name: str | None = None) -> "Job":
+        """Let a paused job go on, or train on where an ended one stopped, as a new job; return the job that runs.
+
+        `epochs` counts those that are done. Raise `Conflict`, or `Invalid` when nothing is left to train.
+        """
+        asked = {key: value for key, value in (("epochs", epochs), ("name", name)) if value is not None}
+        return Job(self._connection, self._connection.post(self._path("resume"), asked))
+
+    def save(self) -> Self:
+        """Ask the running job for a checkpoint after its next step. Raise `Conflict`."""
+        self.data = self._connection.post(self._path("checkpoint"))
+        return self
+
+    def delete(self) -> Self:
+        """Delete the files of the ended job; its history stays. Raise `Conflict` while another job needs them."""
+        self.data = self._connection.delete(self._path())
+        return self
+
     def metrics(self) -> list[dict[str, Any]]:
         """Return the rows (epoch, name, value, value_kind): `value` is None when it was not finite."""
         rows: list[dict[str, Any]] = []

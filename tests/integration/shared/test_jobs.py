@@ -7,7 +7,7 @@ import pytest
 import sqlalchemy as sa
 from sqlalchemy.exc import IntegrityError
 
-from shared import attempts, db, events, jobs, listing, metrics, queues, spec
+from shared import attempts, db, events, jobs, listing, metrics, queues, spec, upkeep, wishes
 from shared.clock import after
 from shared.errors import Conflict, LeaseLost, NotFound
 from shared.states import CancelMode, Failure, Kind, Lane, State
@@ -51,7 +51,7 @@ def fail(engine, attempt, batch=1, code=Failure.CRASHED):
 
 def expire(engine):
     with db.write(engine) as connection:
-        return jobs.expire(connection)
+        return upkeep.expire(connection)
 
 
 def available(engine, job_id):
@@ -142,10 +142,10 @@ def test_a_renewal_keeps_the_lease_and_tells_of_a_cancel(engine):
     assert expire(engine) == []
 
     with db.write(engine) as connection:
-        jobs.request_cancel(connection, attempt.job_id, CancelMode.AFTER_EPOCH)
+        wishes.cancel(connection, attempt.job_id, CancelMode.AFTER_EPOCH)
         assert jobs.renew(connection, [key], lease_s=30)[key].cancel == CancelMode.AFTER_EPOCH
     with db.read(engine) as connection:
-        assert jobs.cancels(connection, worker="worker-1") == {key: CancelMode.AFTER_EPOCH}
+        assert jobs.wished(connection, worker="worker-1")[key].cancel == CancelMode.AFTER_EPOCH
 
 
 def test_an_expired_lease_goes_back_and_its_attempt_may_write_no_more(engine):
@@ -301,7 +301,7 @@ def test_an_orderly_release_uses_no_attempt_up(engine):
 def test_a_waiting_job_is_cancelled_at_once(engine):
     job_id = submit(engine)
     with db.write(engine) as connection:
-        assert jobs.request_cancel(connection, job_id, CancelMode.AFTER_EPOCH) == State.CANCELLED
+        assert wishes.cancel(connection, job_id, CancelMode.AFTER_EPOCH) == State.CANCELLED
 
     assert claim(engine) is None
     assert get(engine, job_id).finished_at is not None
@@ -311,8 +311,8 @@ def test_a_running_job_is_cancelled_only_when_its_attempt_says_so(engine):
     job_id = submit(engine)
     attempt = claim(engine)
     with db.write(engine) as connection:
-        assert jobs.request_cancel(connection, job_id, CancelMode.NOW) == State.RUNNING
-        assert jobs.request_cancel(connection, job_id, CancelMode.AFTER_EPOCH) == State.RUNNING
+        assert wishes.cancel(connection, job_id, CancelMode.NOW) == State.RUNNING
+        assert wishes.cancel(connection, job_id, CancelMode.AFTER_EPOCH) == State.RUNNING
     assert get(engine, job_id).cancel_mode == CancelMode.NOW, "the stronger wish stays"
 
     write(engine, attempt, 1, lambda c: jobs.cancelled(c, job_id, 1))
@@ -323,7 +323,7 @@ def test_a_cancelled_job_whose_worker_dies_is_cancelled_and_not_queued(engine):
     job_id = submit(engine)
     claim(engine, lease_s=-1)
     with db.write(engine) as connection:
-        jobs.request_cancel(connection, job_id, CancelMode.AFTER_EPOCH)
+        wishes.cancel(connection, job_id, CancelMode.AFTER_EPOCH)
     expire(engine)
 
     assert get(engine, job_id).state == State.CANCELLED
@@ -334,11 +334,11 @@ def test_what_has_ended_cannot_be_cancelled_and_only_failures_are_retried(engine
     attempt = claim(engine)
     write(engine, attempt, 1, lambda c: succeed(c, attempt))
 
-    for ask in (lambda c: jobs.request_cancel(c, done, CancelMode.NOW), lambda c: jobs.retry(c, done)):
+    for ask in (lambda c: wishes.cancel(c, done, CancelMode.NOW), lambda c: wishes.retry(c, done)):
         with pytest.raises(Conflict), db.write(engine) as connection:
             ask(connection)
     with pytest.raises(NotFound), db.write(engine) as connection:
-        jobs.retry(connection, "job_nowhere")
+        wishes.retry(connection, "job_nowhere")
 
 
 def test_retry_queues_a_failed_job_again_with_its_history(engine):
@@ -347,7 +347,7 @@ def test_retry_queues_a_failed_job_again_with_its_history(engine):
     write(engine, attempt, 1, lambda c: metrics.record(c, job_id, 1, 0, {"loss": 1.0}))
     fail(engine, attempt, batch=2)
     with db.write(engine) as connection:
-        assert jobs.retry(connection, job_id) == Lane.CPU
+        assert wishes.retry(connection, job_id) == Lane.CPU
 
     again = claim(engine)
     assert again.number == 2

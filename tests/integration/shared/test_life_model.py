@@ -20,10 +20,10 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
-from shared import attempts, checkpoints, db, jobs, metrics, spec, tables
+from shared import attempts, checkpoints, db, jobs, metrics, spec, tables, upkeep, wishes
 from shared.checkpoints import Retention
 from shared.errors import Conflict, LeaseLost
-from shared.states import RETRYABLE, CancelMode, Failure, State
+from shared.states import RETRYABLE, TERMINAL, CancelMode, Failure, State
 
 TINY = {
     "kind": "train",
@@ -45,9 +45,16 @@ class Model:
     furthest: int = 0
     cancel: CancelMode | None = None
     waits: bool = False
+    held: bool = False
+    saves: int = 0
+    deleted: bool = False
     started: bool = False
     outcomes: list = field(default_factory=list)
     epochs: dict = field(default_factory=dict)
+
+    @property
+    def claimable(self):
+        return not self.waits and not self.held
 
 
 @dataclass
@@ -99,26 +106,60 @@ class Life(RuleBasedStateMachine):
         model = self.model[job]
         if model.state in {State.SUCCEEDED, State.FAILED}:
             with pytest.raises(Conflict), db.write(self.engine) as connection:
-                jobs.request_cancel(connection, job, mode)
+                wishes.cancel(connection, job, mode)
             return
         with db.write(self.engine) as connection:
-            jobs.request_cancel(connection, job, mode)
+            wishes.cancel(connection, job, mode)
         if model.state == State.CANCELLED:
             return
         if model.state == State.QUEUED:
-            model.state = State.CANCELLED
+            model.state, model.held = State.CANCELLED, False
         if model.cancel != CancelMode.NOW:
             model.cancel = mode
+
+    def _ask(self, wish, job, *, allowed):
+        """Ask for something; return whether it was granted, as it must be when it is allowed."""
+        if not allowed:
+            with pytest.raises(Conflict), db.write(self.engine) as connection:
+                wish(connection, job)
+            return False
+        with db.write(self.engine) as connection:
+            wish(connection, job)
+        return True
+
+    @rule(job=ids)
+    def pause(self, job):
+        model = self.model[job]
+        if self._ask(wishes.pause, job, allowed=model.state not in TERMINAL):
+            model.held = True
+
+    @rule(job=ids)
+    def go_on(self, job):
+        model = self.model[job]
+        if self._ask(wishes.go_on, job, allowed=model.held):
+            model.held = False
+
+    @rule(job=ids)
+    def save(self, job):
+        model = self.model[job]
+        if self._ask(wishes.save, job, allowed=model.state == State.RUNNING):
+            model.saves += 1
+
+    @rule(job=ids)
+    def delete(self, job):
+        model = self.model[job]
+        if self._ask(wishes.delete, job, allowed=model.state in TERMINAL):
+            model.deleted = True
 
     @rule(job=ids)
     def retry(self, job):
         model = self.model[job]
-        if model.state not in {State.FAILED, State.CANCELLED}:
+        if model.deleted or model.state not in {State.FAILED, State.CANCELLED}:
             with pytest.raises(Conflict), db.write(self.engine) as connection:
-                jobs.retry(connection, job)
+                wishes.retry(connection, job)
             return
         with db.write(self.engine) as connection:
-            jobs.retry(connection, job)
+            wishes.retry(connection, job)
         model.state, model.failures, model.cancel, model.waits = State.QUEUED, 0, None, False
 
     # --- workers ---
@@ -126,7 +167,7 @@ class Life(RuleBasedStateMachine):
     @rule(target=holders)
     def claim(self):
         rows = self._rows("SELECT id FROM jobs WHERE state = 'queued' ORDER BY rank, id")
-        expected = next((row[0] for row in rows if not self.model[row[0]].waits), None)
+        expected = next((row[0] for row in rows if self.model[row[0]].claimable), None)
         with db.write(self.engine) as connection:
             taken = jobs.claim(connection, lane="cpu", worker="w", host="h", free_memory_mb=100_000, lease_s=600)
         assert (taken.job_id if taken else None) == expected
@@ -199,7 +240,8 @@ class Life(RuleBasedStateMachine):
             told = jobs.renew(connection, asked, lease_s=600)
         assert set(told) == {key for key, one in zip(asked, held, strict=True) if self._owns(one)}
         for (job, _), lease in told.items():
-            assert lease.cancel == self.model[job].cancel
+            model = self.model[job]
+            assert lease == jobs.Wishes(model.cancel, model.held, model.saves)
 
     @rule(holder=consumes(holders), how=st.sampled_from(["succeed", "cancelled", "release", *Failure]))
     def end(self, holder, how):
@@ -231,7 +273,7 @@ class Life(RuleBasedStateMachine):
             return
         self._run("UPDATE jobs SET lease_until = created_at WHERE id = :id", id=job)
         with db.write(self.engine) as connection:
-            assert [taken for taken, _ in jobs.expire(connection)] == [job]
+            assert [taken for taken, _ in upkeep.expire(connection)] == [job]
         if model.started:
             self._failed(model, Failure.WORKER_LOST)
         else:
@@ -258,7 +300,7 @@ class Life(RuleBasedStateMachine):
         model.outcomes[-1] = outcome
 
     def _ended(self, model, state, outcome):
-        model.state = state
+        model.state, model.held = state, False
         model.outcomes[-1] = outcome
 
     # --- what always holds ---
@@ -273,9 +315,9 @@ class Life(RuleBasedStateMachine):
 
     @invariant()
     def the_rows_say_what_the_model_says(self):
-        found = self._rows("SELECT id, state, attempt, failures, cancel_mode, lease_until FROM jobs")
-        assert {row.id: (row.state, row.attempt, row.failures, row.cancel_mode) for row in found} == {
-            job: (one.state, one.attempt, one.failures, one.cancel) for job, one in self.model.items()
+        found = self._rows("SELECT id, state, attempt, failures, cancel_mode, held, lease_until FROM jobs")
+        assert {row.id: (row.state, row.attempt, row.failures, row.cancel_mode, bool(row.held)) for row in found} == {
+            job: (one.state, one.attempt, one.failures, one.cancel, one.held) for job, one in self.model.items()
         }
         for row in found:
             assert (row.lease_until is not None) == (row.state == State.RUNNING)
@@ -308,6 +350,9 @@ class Life(RuleBasedStateMachine):
             with db.read(self.engine) as connection:
                 saved = checkpoints.listed(connection, job)
             assert len(saved) <= KEEP.keep_best + KEEP.keep_last
+            if one.deleted:
+                assert saved == []
+                continue
             assert (saved[0].epoch if saved else 0) == (max(one.epochs) + 1 if one.epochs else 0)
 
     @invariant()

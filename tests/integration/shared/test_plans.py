@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
-from shared import db, events, jobs, listing, metrics, queues, tables
+from shared import db, events, jobs, listing, metrics, queues, tables, upkeep
 from shared.listing import Filter
 from shared.states import Kind, State
 
@@ -79,6 +79,7 @@ def fill(connection: sa.Connection) -> None:
     }
     spec = columns["spec"] = "'{}'::jsonb" if name == "postgresql" else "'{}'"
     # What else must be there is a number.
+    columns["held"] = "FALSE"
     columns |= {one.name: "0" for one in tables.jobs.c if not one.nullable and one.name not in columns}
     insert = f"INSERT INTO jobs ({', '.join(columns)}) {numbers} SELECT {', '.join(columns.values())} FROM numbers"
 
@@ -214,8 +215,8 @@ def claim(connection: sa.Connection) -> Any:
 
 OTHERS: dict[str, Callable[[sa.Connection], Any]] = {
     "claim": claim,
-    "reaper": jobs.expire,
-    "cancels": lambda connection: jobs.cancels(connection, worker="w1"),
+    "reaper": upkeep.expire,
+    "cancels": lambda connection: jobs.wished(connection, worker="w1"),
     "waiting": lambda connection: queues.waiting(connection, older_than_s=2),
     "running": queues.running,
     "version": lambda connection: listing.version(connection, MIDDLE),
@@ -225,7 +226,7 @@ OTHERS: dict[str, Callable[[sa.Connection], Any]] = {
     "events": lambda connection: events.page(connection, job_id(7), after=1),
     "tries": lambda connection: listing.tries(connection, MIDDLE),
     "why": lambda connection: listing.waiting(connection, listing.get(connection, job_id(JOBS - 3)), lease_s=30),
-    "prune": lambda connection: jobs.prune(connection, Kind.EXPORT, older_than_s=600),
+    "prune": lambda connection: upkeep.prune(connection, Kind.EXPORT, older_than_s=600),
     "key": lambda connection: jobs.by_key(connection, "key", None),
 }
 
@@ -248,4 +249,4 @@ def test_a_claim_takes_the_first_of_its_lane_without_sorting(full: sa.Engine) ->
 
 
 def test_the_reaper_reads_only_what_runs(full: sa.Engine) -> None:
-    assert "ix_jobs_running" in plans(full, jobs.expire)[0]
+    assert "ix_jobs_running" in plans(full, upkeep.expire)[0]

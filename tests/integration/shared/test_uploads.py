@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from shared import db, jobs, spec, store, uploads
+from shared import db, jobs, spec, store, uploads, wishes
 from shared.errors import BadData, BadRequest, Conflict, NotFound, TooLarge
 
 CONTENTS = {hashlib.sha256(one).hexdigest(): one for one in (bytes([n]) * (50_000 + n) for n in range(3))}
@@ -84,7 +84,7 @@ class Crowd:
                 assert file.read() == content
             time.sleep(self.random.random() * 0.02)
         with db.write(self.engine) as connection:
-            jobs.request_cancel(connection, job_id, jobs.CancelMode.NOW)
+            wishes.cancel(connection, job_id, jobs.CancelMode.NOW)
 
 
 @pytest.mark.timeout(120)

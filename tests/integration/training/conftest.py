@@ -50,6 +50,7 @@ class Recorder:
     mode: str = "release"
     messages: list[Any] = field(default_factory=list)
     asked: int = 0
+    saves: tuple[int, ...] | None = None
 
     def say(self, message: Any) -> None:
         self.messages.append(message)
@@ -57,6 +58,9 @@ class Recorder:
     def stop_mode(self) -> str | None:
         self.asked += 1
         return self.mode if self.stop_at is not None and self.asked > self.stop_at else None
+
+    def save_asked(self) -> bool:
+        return self.saves is not None and self.asked in self.saves
 
     def all(self, kind: type) -> list[Any]:
         return [message for message in self.messages if isinstance(message, kind)]

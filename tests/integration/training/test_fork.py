@@ -18,6 +18,7 @@ def child(connection, volume):
     class Quiet:
         def say(self, message): pass
         def stop_mode(self): return None
+        def save_asked(self): return False
 
     layers = [{"Flatten": {}}, {"Dropout": {"rate": 0.25}}, {"Dense": {"units": 10}}]
     spec = {"kind": "train", "model": {"layers": layers, "input_shape": [8, 8]},

@@ -187,3 +187,43 @@ def test_the_numerics_of_the_first_attempt_are_used_by_the_next(bench, train):
     numerics = {**report.messages[0].numerics, "plan": "step"}
     _, again = bench.finish(train(fit={"epochs": 1}), attempt=2, numerics=numerics)
     assert again.messages[0] == replace(report.messages[0], numerics=numerics)
+
+
+def test_checkpoints_within_an_epoch_change_nothing_and_are_gone_on_from(bench, recorder, resumable, train):
+    spec = train(fit={"epochs": 2}, callbacks=CALLBACKS)
+    undisturbed = bench.finish(spec)
+    # Old enough after every step: each of them is followed by a checkpoint.
+    often = {**spec, "checkpoint": {"every_s": 1e-6}}
+    saving = bench.finish(often, attempt=2)
+    same(undisturbed, saving, saving[1].epochs)
+    within = [one for name, one in saving[1].checkpoints.items() if name.startswith("step-")]
+    assert [one.step for one in within] == [1, 2, 3, 4, 6, 7, 8, 9]
+
+    for one in (within[1], within[-1]):
+        again = bench.finish(spec, attempt=3 + one.step, checkpoints=resumable(one))
+        assert (again[1].resumed.epoch, again[1].resumed.step) == (one.epoch, one.step)
+        kept = {epoch: row for epoch, row in undisturbed[1].epochs.items() if epoch < one.epoch}
+        same(undisturbed, again, kept | again[1].epochs)
+
+
+def test_a_checkpoint_that_was_asked_for_is_written_after_the_step(bench, recorder, train):
+    spec = train(fit={"epochs": 1})
+    report = recorder(saves=(2, 4))
+    ended, _ = bench.finish(spec, report=report)
+    assert list(report.checkpoints) == ["step-1", "step-3", "epoch-0"]
+    assert ended.weights_sha256 == bench.finish(spec, attempt=2)[0].weights_sha256
+
+
+def test_an_ended_job_goes_on_to_more_epochs_as_if_it_had_never_ended(bench, resumable, train):
+    long = bench.finish(train(fit={"epochs": 5}))
+    short = bench.finish(train(fit={"epochs": 3}), attempt=2)
+    (last,) = resumable(short[1].checkpoints["epoch-2"])
+    more = bench.finish(train(fit={"epochs": 5}), attempt=3, checkpoints=(replace(last, inherited=True),))
+    same(long, more, short[1].epochs | more[1].epochs)
+
+
+def test_a_job_that_stopped_early_goes_on_when_more_is_asked_of_it(bench, resumable, eventful):
+    _, report = bench.finish(eventful)
+    (last,) = resumable(report.checkpoints["epoch-3"])
+    _, more = bench.finish(eventful, attempt=2, checkpoints=(replace(last, inherited=True),))
+    assert min(more.epochs) == 4

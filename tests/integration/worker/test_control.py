@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 import sqlalchemy as sa
 
-from shared import broker, db, jobs, listing, spec, store, uploads, workers
+from shared import broker, db, jobs, listing, spec, store, uploads, wishes, workers
 from shared.errors import BadData, NotFound
 from shared.states import Kind, State
 from shared.tables import jobs as table
@@ -144,7 +144,7 @@ def test_the_pruner_forgets_old_checks_with_their_files_and_leaves_jobs_alone(en
     check, export, job_id = submit(engine, kind=Kind.CHECK), submit(engine, kind=Kind.EXPORT), submit(engine)
     with db.write(engine) as connection:
         for one in (check, export):
-            jobs.request_cancel(connection, one, jobs.CancelMode.NOW)
+            wishes.cancel(connection, one, jobs.CancelMode.NOW)
         ended = table.c.finished_at.is_not(None)
         connection.execute(sa.update(table).where(ended).values(finished_at=_long_ago(connection)))
     for one in (check, export, job_id):
@@ -187,7 +187,7 @@ def test_the_pruner_deletes_uploads_that_nobody_needs_any_more(engine, volume):
     waiting, recent, ended = submit_with(engine, needed, used), submit_with(engine, used), submit_with(engine, old)
     with db.write(engine) as connection:
         for one in (recent, ended):
-            jobs.request_cancel(connection, one, jobs.CancelMode.NOW)
+            wishes.cancel(connection, one, jobs.CancelMode.NOW)
         connection.execute(sa.update(table).where(table.c.id == ended).values(finished_at=_long_ago(connection)))
         connection.execute(sa.update(uploads_table).values(seen_at=_long_ago(connection)))
     fresh = uploads.take(engine, volume, [b"5"], most=100, size=None)[0].sha256

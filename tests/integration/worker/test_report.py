@@ -8,7 +8,7 @@ import time
 import pytest
 import sqlalchemy as sa
 
-from shared import db, events, jobs, listing, metrics, spec, store
+from shared import db, events, jobs, listing, metrics, spec, store, upkeep, wishes
 from shared.checkpoints import Retention
 from shared.states import Failure, State
 from worker.lease import Beat, Lease
@@ -216,7 +216,7 @@ def test_a_locked_sqlite_file_is_waited_for(engine, volume):
 def test_a_stale_attempt_writes_nothing_and_learns_that_it_is_stale(engine, volume):
     stale = claim(engine, lease_s=-1)
     with db.write(engine) as connection:
-        jobs.expire(connection)
+        upkeep.expire(connection)
         fresh = jobs.claim(connection, lane="cpu", worker="w2", host="h", free_memory_mb=9999, lease_s=30)
     lease = Lease(stale.job_id, stale.number)
     with Reporter(engine, lease, retention=Retention(), volume=volume) as report:
@@ -249,9 +249,9 @@ def test_a_beat_renews_hears_of_cancels_and_learns_of_lost_leases(engine):
         with beat.hold(attempt.job_id, 1) as lease:
             time.sleep(1.5)
             with db.write(engine) as connection:
-                assert jobs.expire(connection) == []
-                jobs.request_cancel(connection, attempt.job_id, jobs.CancelMode.NOW)
-            until(lambda: lease.cancel == jobs.CancelMode.NOW)
+                assert upkeep.expire(connection) == []
+                wishes.cancel(connection, attempt.job_id, jobs.CancelMode.NOW)
+            until(lambda: lease.wishes.cancel == jobs.CancelMode.NOW)
             with db.write(engine) as connection:
                 jobs.cancelled(connection, attempt.job_id, 1)
             until(lambda: lease.lost)

@@ -9,7 +9,7 @@ from types import SimpleNamespace
 import psutil
 import pytest
 
-from shared.jobs import Attempt
+from shared.jobs import Attempt, Wishes
 from shared.states import CancelMode, Failure, Kind, Lane
 from tests.integration.worker import runners
 from worker import launch
@@ -97,7 +97,7 @@ def test_what_no_database_takes_is_taken_out_of_a_failures_sentence(watch):
 
 def test_a_runner_that_stops_in_mid_message_is_cancelled_limited_and_drained_all_the_same(watch):
     it = watch(runners.half_a_message)
-    threading.Timer(0.5, lambda: setattr(it.lease, "cancel", CancelMode.NOW)).start()
+    threading.Timer(0.5, lambda: setattr(it.lease, "wishes", Wishes(CancelMode.NOW, pause=False, saves=0))).start()
     assert it.watch.until_the_end() == Cancelled()
 
     it = watch(runners.half_a_message, time_limit_s=0.5)
