@@ -14,7 +14,7 @@ from api import answers, body, context, document, problems, schemas, sources
 from api.context import Context
 from api.queries import JobPath, JobsQuery, encode_cursor
 from api.watch import Watch
-from shared import db, jobs, listing, spec
+from shared import db, jobs, listing, spec, store, wishes
 from shared.errors import BadRequest, NotFound, Unavailable
 from shared.jobs import Submitted
 from shared.listing import Filter, Job, Result
@@ -185,3 +185,17 @@ def read_job(path: JobPath) -> Response:
 def _tag(version: int, waits: str | None) -> str:
     """Return an ETag: why a job waits changes without the job."""
     return str(version) if waits is None else f"{version}-{hashlib.sha256(waits.encode()).hexdigest()[:12]}"
+
+
+@blueprint.delete("/v1/jobs/<job:job_id>", responses={200: schemas.Job, **problems.documented(400, 404, 409, 503)})
+def delete(path: JobPath) -> Response:
+    """Delete the files of a job that has ended; its history stays in SQL, and its row says `deleted_at`.
+
+    409 while the job has not ended, or while one that has not ended needs one of its checkpoints.
+    """
+    here = context.current()
+    with db.write(here.engine) as connection:
+        wishes.delete(connection, path.job_id)
+        job = listing.get(connection, path.job_id)
+    store.remove_job(here.settings.volume_path, path.job_id)
+    return answers.answer(answers.job(job))

@@ -1,4 +1,4 @@
-"""What is asked of a job: its end, a pause, a checkpoint, another try, more epochs, its deletion."""
+"""What is asked of a job: its end, a pause, a checkpoint, another try, more epochs."""
 
 from typing import Any
 
@@ -8,7 +8,7 @@ from flask_openapi.models.tag import Tag
 
 from api import answers, body, context, problems, schemas
 from api.queries import JobPath
-from shared import db, listing, store, wishes
+from shared import db, listing, wishes
 
 blueprint = APIBlueprint("wishes", __name__, abp_tags=[Tag(name="jobs")])
 
@@ -92,18 +92,4 @@ def retry(path: JobPath) -> Response:
         lane = wishes.retry(connection, path.job_id)
         job = listing.get(connection, path.job_id)
     here.bell.ring(lane)
-    return answers.answer(answers.job(job))
-
-
-@blueprint.delete("/v1/jobs/<job:job_id>", responses={200: schemas.Job, **problems.documented(400, 404, 409, 503)})
-def delete(path: JobPath) -> Response:
-    """Delete the files of a job that has ended; its history stays in SQL, and its row says `deleted_at`.
-
-    409 while the job has not ended, or while one that has not ended needs one of its checkpoints.
-    """
-    here = context.current()
-    with db.write(here.engine) as connection:
-        wishes.delete(connection, path.job_id)
-        job = listing.get(connection, path.job_id)
-    store.remove_job(here.settings.volume_path, path.job_id)
     return answers.answer(answers.job(job))
