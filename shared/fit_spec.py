@@ -3,7 +3,16 @@
 from collections.abc import Callable
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import Discriminator, Field, StringConstraints, Tag, field_validator, model_validator
+from pydantic import (
+    Discriminator,
+    Field,
+    SerializerFunctionWrapHandler,
+    StringConstraints,
+    Tag,
+    field_validator,
+    model_serializer,
+    model_validator,
+)
 from pydantic_core import PydanticCustomError
 
 from shared import architecture, objectives
@@ -58,6 +67,11 @@ class Compile(Part):
     def _known_metrics(cls, value: Any) -> Any:
         objectives.metrics(value, _checked(architecture.checked_metric))
         return value
+
+    @model_serializer(mode="wrap")
+    def _with_its_loss(self, write: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Write a loss that is null, too: without one, the field would be missing when the spec is read back."""
+        return {"loss": None, **write(self)}
 
 
 def _checked(check: Callable[..., Any]) -> objectives.Make[Any]:
