@@ -8,7 +8,7 @@ from pydantic_core import PydanticCustomError
 from shared import architecture
 from shared.parts import FilePath, JobId, Part, allowed, alternatives
 
-_WEIGHTS = "File with the weights: a .weights.h5, an .h5 of older Keras, a TensorFlow checkpoint, a checkpoint of fitq"
+_WEIGHTS = "File with the weights: a .weights.h5, an .h5 of older Keras, a checkpoint of fitq"
 
 
 class LayersModel(Part):
