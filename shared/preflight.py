@@ -1,5 +1,6 @@
 """What must be well before a process starts: said with the remedy, or refused."""
 
+import contextlib
 import sqlite3
 import sys
 from collections.abc import Callable
@@ -67,14 +68,12 @@ def _check_sqlite(path: Path) -> None:
 
 def _writable(path: Path) -> bool:
     """Whether a transaction that writes can begin; a busy database counts as writable."""
-    connection = sqlite3.connect(path, isolation_level=None, timeout=0)
     try:
-        connection.execute("BEGIN IMMEDIATE")
-        connection.execute("CREATE TABLE fitq_preflight (one)")
+        with contextlib.closing(sqlite3.connect(path, isolation_level=None, timeout=0)) as connection:
+            connection.execute("BEGIN IMMEDIATE")
+            connection.execute("CREATE TABLE fitq_preflight (one)")
     except sqlite3.OperationalError as error:
         return "readonly" not in str(error) and "unable to open" not in str(error)
-    finally:
-        connection.close()
     return True
 
 
