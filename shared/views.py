@@ -59,6 +59,9 @@ VIEWS = {
             "validation_fraction": "the share of the training data that is kept for validation",
             "model_job_id": "the job whose model it starts from; NULL for a new model",
             "model_checkpoint": "the checkpoint of that job",
+            "paused": "whether it is held back until somebody resumes it",
+            "parent_job_id": "the ended job whose training it goes on with",
+            "deleted_at": "when its files were deleted (UTC); the history stays",
         },
     ),
     "v_attempts": View(
@@ -164,6 +167,7 @@ VIEWS = {
             "source_job_id": "the job that it is made from",
             "checkpoint": "the checkpoint of that job, pinned at the submit",
             "sha256": "SHA-256 of the checkpoint's file, pinned at the submit",
+            "resumes": "whether its training goes on where the other job's stopped, optimizer and history included",
         },
     ),
     "v_queue_wait": View(

@@ -115,6 +115,28 @@ def test_downgrading_the_views_gives_those_of_the_revision_before(engine, databa
     migrate.upgrade(database_url)
 
 
+def test_taking_the_views_newest_columns_back_leaves_those_before(engine, database_url):
+    migrate.downgrade(database_url, "0006")
+    with db.read(engine) as connection:
+        left = {name: _words(text) for name, text in _view_definitions(connection).items()}
+        comments = _comments(connection)
+    migrate.downgrade(database_url, "base")
+    migrate.upgrade(database_url, "0006")
+    with db.read(engine) as connection:
+        assert {name: _words(text) for name, text in _view_definitions(connection).items()} == left
+        assert _comments(connection) == comments
+    migrate.upgrade(database_url)
+
+
+def _comments(connection):
+    looked = sa.inspect(connection)
+    if looked.dialect.name != "postgresql":
+        return {}
+    columns = [(name, column) for name in looked.get_view_names() for column in looked.get_columns(name)]
+    on_views = {name: looked.get_table_comment(name)["text"] for name in looked.get_view_names()}
+    return on_views | {(name, column["name"]): column["comment"] for name, column in columns}
+
+
 def _words(text):
     return text.split()
 

@@ -214,6 +214,7 @@ def train_jobs(history):
         spec=training("fashion_mnist", "Adam", 5),
         tags={"team": "vision"},
         source=("mlp-adam", "epoch-1"),
+        parent_id=history.ids["mlp-adam"],
         attempts=[("w2", 20, 21, 321, "succeeded")],
         metrics={"loss": [0.3, 0.25], "val_loss": [0.64, 0.62], "val_accuracy": [0.82, 0.85]},
         result={"epochs": 2, "steps": 3750, "parameters": 101_770, "stopped_early": True, "weights": "d" * 64},
@@ -246,7 +247,7 @@ def other_jobs(history):
             attempts=quick,
             result={"rows": rows, "predictions": None},
         )
-    history.job("oops", at=SECOND, state="cancelled", spec=training("digits", "adam", 1))
+    history.job("oops", at=SECOND, state="cancelled", spec=training("digits", "adam", 1), deleted_at=THIRD)
     history.job(
         "typo",
         "predict",
@@ -273,6 +274,14 @@ def recent_jobs(history):
     history.job("waits", at=now - seconds(600), state="queued", spec=digits)
     history.job("hurry", at=now - seconds(60), state="queued", spec=digits, priority=10)
     history.job("big", at=now - seconds(30), state="queued", spec=digits, lane="gpu", memory_mb=8192)
+    history.job(
+        "later",
+        at=now - seconds(900),
+        state="queued",
+        held=True,
+        spec=digits,
+        metrics={"loss": [0.9, 0.8]},
+    )
     history.job(
         "runs",
         at=now - seconds(130),
@@ -366,7 +375,7 @@ ANSWERS = {
     ],
     "Which predictions were made with a model?": [("shoes", "inline", "final", 2, "2026-03-16 11:00:05.000000")],
     "Which data sets are used, and how much?": [
-        ("digits", "train", 7, "2026-03-09 08:00:00.000000", ANY),
+        ("digits", "train", 8, "2026-03-09 08:00:00.000000", ANY),
         ("fashion_mnist", "evaluate", 3, "2026-03-16 10:00:00.000000", "2026-03-16 10:00:00.000000"),
         ("fashion_mnist", "train", 3, "2026-03-02 08:00:00.000000", "2026-03-16 08:00:00.000000"),
         ("imdb", "train", 1, "2026-03-10 08:00:00.000000", "2026-03-10 08:00:00.000000"),
@@ -397,6 +406,9 @@ ANSWERS = {
         ("cpu", 2, "waits", 0, 2048, about(600)),
         ("gpu", 1, "big", 0, 8192, about(30)),
     ],
+    "Which jobs are paused, and how far are they?": [("later", 2, 10)],
+    "Which jobs went on with the training of another?": [("mlp-adam", 4, "mlp-tuned", 5)],
+    "Whose files were deleted, and what had they come to?": [("oops", "2026-03-16 08:00:00.000000", None)],
     "What runs now, and how far is it?": [("runs", "w3", 1, 3, 10)],
     "How do jobs end?": [
         ("evaluate", "succeeded", 3),
@@ -404,7 +416,7 @@ ANSWERS = {
         ("predict", "succeeded", 2),
         ("train", "cancelled", 1),
         ("train", "failed", 1),
-        ("train", "queued", 3),
+        ("train", "queued", 4),
         ("train", "running", 1),
         ("train", "succeeded", 5),
     ],

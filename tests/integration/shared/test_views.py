@@ -5,7 +5,8 @@ from datetime import UTC, datetime, timedelta
 import pytest
 import sqlalchemy as sa
 
-from shared import db, jobs, spec, tables
+from shared import checkpoints, db, jobs, spec, tables, wishes
+from shared.states import CancelMode
 from shared.views import VIEWS
 
 START = datetime(2026, 3, 2, 8, tzinfo=UTC)
@@ -254,4 +255,32 @@ def test_an_attempt_is_no_longer_than_its_workers_life(engine):
     assert rows(engine, f"SELECT {columns} FROM v_worker_load ORDER BY worker") == [
         ("dead", pytest.approx(100), 1, 1, pytest.approx(50), pytest.approx(0.5)),
         ("idle", pytest.approx(10), 0, 0, 0.0, 0.0),
+    ]
+
+
+def test_the_views_tell_what_was_asked_of_a_job(engine):
+    first = submit(engine, name="first")
+    taken = claim(engine)
+    with db.write(engine) as connection:
+        wishes.pause(connection, first)
+        paused = connection.execute(sa.text("SELECT paused FROM v_jobs")).scalar_one()
+        jobs.fence(connection, first, taken.number, batch=1)
+        row = {"name": "epoch-0", "epoch": 1, "step": 1, "path": "p", "bytes": 1, "sha256": "1" * 64}
+        row |= {"weights_sha256": "2" * 64}
+        checkpoints.record(connection, first, taken.number, row, greater=False, keep=checkpoints.Retention())
+        jobs.cancelled(connection, first, taken.number)
+        second = wishes.resume(connection, first, epochs=3).job_id
+        asked = {"kind": "train", "model": {"job": first, "checkpoint": 0}, "data": TINY["data"]}
+        third = jobs.submit(connection, spec.parse(asked)).job_id
+        for one in (second, third):
+            wishes.cancel(connection, one, CancelMode.NOW)
+        wishes.delete(connection, first)
+
+    assert paused
+    assert rows(engine, "SELECT job_id, resumes FROM v_lineage ORDER BY job_id") == [(second, True), (third, False)]
+    told = "SELECT job_id, paused, parent_job_id, deleted_at IS NOT NULL FROM v_jobs ORDER BY job_id"
+    assert rows(engine, told) == [
+        (first, False, None, True),
+        (second, False, first, False),
+        (third, False, None, False),
     ]
