@@ -100,11 +100,30 @@ def test_the_readme_is_short_and_says_how_to_begin():
     assert "make test" in readme
 
 
+def missing_tests(name: str) -> list[str]:
+    """Return the tests that a page names and that are not there."""
+    named = re.findall(r"`(tests/[\w/]+\.py)::(\w+)`", page(name))
+    return [f"{path}::{test}" for path, test in named if f"def {test}(" not in page(path)]
+
+
 def test_every_guarantee_has_its_test():
-    named = re.findall(r"`(tests/[\w/]+\.py)::(\w+)`", page("docs/design.md"))
     guarantees = page("docs/design.md").partition("## Guarantees")[2].partition("\n## ")[0]
     rows = [row for row in guarantees.splitlines() if row.startswith("| ")][2:]
 
     assert len(rows) > 20
     assert [row for row in rows if "::" not in row] == []
-    assert [f"{path}::{name}" for path, name in named if f"def {name}(" not in page(path)] == []
+    assert missing_tests("docs/design.md") == []
+
+
+#: The faults of docs/reliability.md: how many there are of each letter.
+FAULTS = {"F": 22, "B": 13, "D": 12, "N": 8, "S": 10, "M": 15, "I": 12}
+
+
+def test_every_fault_has_its_test_or_says_why_it_has_none():
+    rows = re.findall(r"^\| ((?:[FBDNSMI]\d\d?(?:, )?)+) \|(.+)\|$", page("docs/reliability.md"), re.MULTILINE)
+    told = Counter(one for ids, _ in rows for one in ids.split(", "))
+    width = {"I": 1}
+
+    assert told == {f"{kind}{n:0{width.get(kind, 2)}}": 1 for kind, most in FAULTS.items() for n in range(1, most + 1)}
+    assert [ids for ids, row in rows if "::" not in row and "not tested here" not in row] == []
+    assert missing_tests("docs/reliability.md") == []
