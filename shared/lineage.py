@@ -94,6 +94,20 @@ def _wrong(pointer: str, message: str) -> BadSpec:
     return BadSpec(message, fields=(FieldError(pointer, message),))
 
 
+def require(connection: Connection, source: dict[str, Any] | None) -> None:
+    """Keep the checkpoint of a job that is to run again; raise `Conflict` when it was removed meanwhile."""
+    if source is None:
+        return
+    # As in `resolve`: what is found stays until this transaction's job waits.
+    connection.execute(sa.select(jobs.c.id).where(jobs.c.id == source["job"]).with_for_update(read=True))
+    saved = checkpoints.find(connection, source["job"], source["checkpoint"])
+    if saved is None or saved.sha256 != source["file"]["sha256"]:
+        raise Conflict(
+            f"The checkpoint {source['checkpoint']} of job {source['job']}, from which this job starts, was removed "
+            "meanwhile: submit a new job from one that is there."
+        )
+
+
 def record(connection: Connection, job_id: str, source: Source) -> None:
     """Write down that a job needs its source's checkpoint, so that retention keeps it."""
     connection.execute(

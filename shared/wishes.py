@@ -82,6 +82,7 @@ def retry(connection: Connection, job_id: str) -> Lane:
     if row.state not in {State.FAILED, State.CANCELLED}:
         raise Conflict(f"Job {job_id} is {row.state}: only a failed or cancelled job can be retried.")
     uploads.require(connection, job_id)
+    lineage.require(connection, row.source)
     jobs.change(
         connection,
         job_id,

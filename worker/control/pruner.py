@@ -6,6 +6,7 @@ from sqlalchemy import Engine
 
 from shared import db, exports, log, store, upkeep, uploads, workers
 from shared.states import Kind
+from shared.volume import leftovers
 
 #: Seconds for which a worker that is gone stays in the list.
 WORKER_S = 86_400.0
@@ -22,10 +23,31 @@ def prune(engine: Engine, volume: Path) -> None:
     with db.write(engine) as connection:
         gone = workers.forget(connection, after_s=WORKER_S)
         old = [one for kind, kept_s in KEPT_S.items() for one in upkeep.prune(connection, kind, older_than_s=kept_s)]
-    for job_id in old:
-        store.remove_job(volume, job_id)
+        for job_id in old:
+            # Before the commit: a row that is gone would leave nobody to remove its files.
+            store.remove_job(volume, job_id)
     if gone or old:
         _log.info("pruned", workers=gone, internal_jobs=len(old))
+
+
+def sweep(engine: Engine, volume: Path, *, grace_s: float = leftovers.GRACE_S) -> int:
+    """Remove what lost attempts and deleted jobs left on the volume; return how many files and folders.
+
+    A folder of a job that this database does not know stays: the volume may be another installation's.
+    """
+    if not store.is_there(volume):
+        return 0
+    gone = size = 0
+    for finding in leftovers.find(engine, volume, grace_s=grace_s):
+        try:
+            removed = finding.mend is not None and finding.mend()
+        except OSError as error:
+            _log.warning("not removed; trying again later", path=finding.path, error=str(error))
+            continue
+        gone, size = gone + removed, size + finding.bytes * removed
+    if gone:
+        _log.info("swept", files=gone, bytes=size)
+    return gone
 
 
 def prune_uploads(engine: Engine, volume: Path, *, keep_s: float) -> None:
