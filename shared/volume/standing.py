@@ -47,11 +47,11 @@ def of(connection: Connection, job_ids: Collection[str]) -> dict[str, Standing]:
         if row.job_id in found:
             found[row.job_id].needed.add(row.path)
             found[row.job_id].resumable |= {row.attempt} if row.resumable else set()
-    for row in connection.execute(_pins(job_ids)):
-        if row.source_job_id in found:
-            path = row.source["file"]["path"]
-            found[row.source_job_id].needed.add(path)
-            found[row.source_job_id].resumable.add(attempt_of(path))
+    for pin in connection.execute(_pins(job_ids)):
+        if pin.source_job_id in found:
+            path = pin.source["file"]["path"]
+            found[pin.source_job_id].needed.add(path)
+            found[pin.source_job_id].resumable.add(attempt_of(path))
     return found
 
 
