@@ -8,7 +8,7 @@ import pytest
 
 import fitq
 from tests.e2e.backends import Cluster, Redis
-from tests.e2e.stacks import PATIENCE_S, ROOT, Stack, until
+from tests.e2e.stacks import PATIENCE_S, ROOT, Stack, epochs, spec, until
 
 TINY = {
     "kind": "train",
@@ -88,3 +88,35 @@ def test_two_hundred_jobs_run_once_each_while_redis_is_emptied_twice_and_postgre
     history = "SELECT count(*), min(n), max(n) FROM (SELECT job_id, count(*) AS n FROM v_epoch_metrics GROUP BY 1) AS e"
     assert stack.rows(history) == [(JOBS, 3, 3)]
     assert stack.rows("SELECT count(DISTINCT weights_sha256) FROM v_results") == [(1,)]
+
+
+def test_while_postgresql_is_stopped_the_epochs_go_on_and_every_row_arrives_once(services, tmp_path):
+    """`benchmarks/outage.py` does the same for minutes."""
+    cluster, broker = services
+    (tmp_path / "home").mkdir()
+    urls = {"FITQ_DATABASE_URL": cluster.url, "FITQ_BROKER_URL": broker.url, "FITQ_LEASE_S": "2"}
+    stack = Stack(tmp_path / "home", **urls, FITQ_SLOTS="1").start()
+    long = spec(fit={"epochs": 40, "batch_size": 4})
+    try:
+        with stack.queue() as queue:
+            undisturbed = queue.submit(long).wait(PATIENCE_S).raise_for_state()
+            job = queue.submit(long)
+            until(lambda: len(epochs(stack, job.id)) >= 3, "three epochs")
+            cluster.stop()
+            saved = stack.home / "volume" / "jobs" / job.id / "1" / "checkpoints"
+            before = len(list(saved.glob("epoch-*")))
+            until(lambda: len(list(saved.glob("epoch-*"))) > before + 10, "ten epochs without a database")
+            time.sleep(5)
+            cluster.start()
+            until(stack.ready, "the API")
+            job.wait(PATIENCE_S).raise_for_state()
+
+            assert job.data["attempt"] == 1
+            assert job.history() == undisturbed.history()
+            assert job.result()["weights_sha256"] == undisturbed.result()["weights_sha256"]
+        count = "SELECT epoch, count(*) FROM v_epoch_metrics WHERE job_id = :id AND name = 'loss' GROUP BY 1 ORDER BY 1"
+        assert stack.rows(count, id=job.id) == [(epoch, 1) for epoch in range(40)]
+        named = {row[0] for row in stack.rows("SELECT path FROM checkpoints WHERE job_id = :id", id=job.id)}
+        assert {str(one.relative_to(stack.home / "volume")) for one in saved.iterdir()} == named
+    finally:
+        stack.stop()
