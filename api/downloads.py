@@ -1,6 +1,8 @@
 """Files of the volume as answers: with their SHA-256 as ETag and Repr-Digest, in ranges where a client asks."""
 
 import base64
+from collections.abc import Callable
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
@@ -18,19 +20,49 @@ def documented(kind: str) -> dict[str | int, Any]:
     return {200: {"description": "The file", "content": content}, 206: {"description": "The range", "content": content}}
 
 
-def send(here: Context, file: StoredFile, name: str, kind: str, at: datetime | None) -> Response:
-    """Answer with a file; raise `CheckpointCorrupt` unless it is as recorded."""
-    _check(here, file)
-    response = send_file(
-        here.settings.volume_path / file.path,
-        mimetype=kind,
-        as_attachment=True,
-        download_name=name,
-        etag=file.sha256,
-        last_modified=at,
-    )
+@dataclass(frozen=True)
+class Download:
+    """A file of the volume, and what it is called on its way."""
+
+    file: StoredFile
+    name: str
+    content_type: str
+    at: datetime | None
+
+
+def send(here: Context, find: Callable[[], Download]) -> Response:
+    """Answer with the file that `find` names; raise `CheckpointCorrupt` unless it is as recorded.
+
+    A file that was replaced between the look at its row and its opening is looked for once more: what a running job
+    leaves is replaced by newer content of the same name.
+    """
+    before = None
+    while True:
+        found = find()
+        try:
+            return _sent(here, found)
+        except CheckpointCorrupt:
+            if found == before:
+                raise
+            before = found
+
+
+def _sent(here: Context, found: Download) -> Response:
+    _check(here, found.file)
+    try:
+        response = send_file(
+            here.settings.volume_path / found.file.path,
+            mimetype=found.content_type,
+            as_attachment=True,
+            download_name=found.name,
+            etag=found.file.sha256,
+            last_modified=found.at,
+        )
+    except FileNotFoundError as error:
+        raise CheckpointCorrupt(f"{found.file.path} is not there.") from error
     # RFC 9530: the digest of the whole file, whatever range of it is sent.
-    response.headers["Repr-Digest"] = f"sha-256=:{base64.b64encode(bytes.fromhex(file.sha256)).decode()}:"
+    digest = base64.b64encode(bytes.fromhex(found.file.sha256)).decode()
+    response.headers["Repr-Digest"] = f"sha-256=:{digest}:"
     return response
 
 

@@ -6,6 +6,7 @@ python examples/make_data.py
 import csv
 from pathlib import Path
 
+import keras
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -28,6 +29,7 @@ def main() -> None:
     records(images[:FEW], labels[:FEW])
     pictures(images[:FEW], labels[:FEW])
     noise()
+    model(images, labels)
     print(f"Wrote {FOLDER}")
 
 
@@ -65,6 +67,15 @@ def noise() -> None:
     random = np.random.default_rng(0)
     np.save(FOLDER / "random-x.npy", random.random((1000, 32), "float32"))
     np.save(FOLDER / "random-y.npy", random.random((1000, 10), "float32"))
+
+
+def model(images: np.ndarray, labels: np.ndarray) -> None:
+    """Write a whole model that was trained for an epoch, as Keras saves it."""
+    layers = [keras.Input((8, 8)), keras.layers.Flatten(), keras.layers.Dense(32, "relu"), keras.layers.Dense(10)]
+    made = keras.Sequential(layers)
+    made.compile("adam", keras.losses.SparseCategoricalCrossentropy(from_logits=True), metrics=["accuracy"])
+    made.fit(images, labels, verbose=0)
+    made.save(FOLDER / "digits.keras")
 
 
 def pictures(images: np.ndarray, labels: np.ndarray) -> None:

@@ -7,6 +7,7 @@ from flask_openapi.blueprint import APIBlueprint
 from flask_openapi.models.tag import Tag
 
 from api import answers, context, downloads, problems, schemas
+from api.downloads import Download
 from api.queries import ArtifactPath, CheckpointPath, JobPath
 from shared import checkpoints, db, listing, names
 from shared.errors import NotFound
@@ -36,12 +37,16 @@ def read_checkpoint(path: CheckpointPath) -> Response:
     """Download a checkpoint. The ETag is its SHA-256; ranges and conditions are understood."""
     here = context.current()
     wanted = int(path.name) if _EPOCH.fullmatch(path.name) else path.name
-    with db.read(here.engine) as connection:
-        listing.require(connection, path.job_id)
-        saved = checkpoints.find(connection, path.job_id, wanted)
-    if saved is None:
-        raise NotFound(f"Job {path.job_id} has no checkpoint '{path.name[:100]}' (any more).")
-    return downloads.send(here, saved.file, f"{path.job_id}-{saved.name}.npz", _OCTETS, saved.created_at)
+
+    def find() -> Download:
+        with db.read(here.engine) as connection:
+            listing.require(connection, path.job_id)
+            saved = checkpoints.find(connection, path.job_id, wanted)
+        if saved is None:
+            raise NotFound(f"Job {path.job_id} has no checkpoint '{path.name[:100]}' (any more).")
+        return Download(saved.file, f"{path.job_id}-{saved.name}.npz", _OCTETS, saved.created_at)
+
+    return downloads.send(here, find)
 
 
 @blueprint.get(
@@ -65,10 +70,14 @@ def read_artifact(path: ArtifactPath) -> Response:
     missing = NotFound(f"Job {path.job_id} has no artifact '{path.name[:100]}'.")
     if not names.is_name(path.name):
         raise missing
-    with db.read(here.engine) as connection:
-        listing.require(connection, path.job_id)
-        found = listing.artifact(connection, path.job_id, path.name)
-    if found is None:
-        raise missing
-    file, kind = found
-    return downloads.send(here, file, f"{path.job_id}-{path.name.rpartition('/')[2]}", kind, None)
+
+    def find() -> Download:
+        with db.read(here.engine) as connection:
+            listing.require(connection, path.job_id)
+            found = listing.artifact(connection, path.job_id, path.name)
+        if found is None:
+            raise missing
+        file, kind = found
+        return Download(file, f"{path.job_id}-{path.name.rpartition('/')[2]}", kind, None)
+
+    return downloads.send(here, find)

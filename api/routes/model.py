@@ -9,6 +9,7 @@ from flask_openapi.models.tag import Tag
 
 from api import answers, context, downloads, problems, schemas
 from api.context import Context
+from api.downloads import Download
 from api.queries import JobPath, ModelQuery
 from api.watch import Watch
 from shared import checkpoints, db, exports, listing, workers
@@ -123,9 +124,13 @@ def _answer(here: Context, job: Job, source: str, query: ModelQuery) -> Response
 
 def _file(here: Context, job: Job, source: str, query: ModelQuery) -> Response:
     ending, kind = FILES[query.format]
-    with db.read(here.engine) as connection:
-        found = listing.artifact(connection, job.id, f"model{ending}")
-    if found is None:
-        raise Unavailable("The file was removed just now; ask again.")
     name = f"{source}-{query.checkpoint if query.epoch is None else f'epoch-{query.epoch}'}{ending}"
-    return downloads.send(here, found[0], name, kind, job.finished_at)
+
+    def find() -> Download:
+        with db.read(here.engine) as connection:
+            found = listing.artifact(connection, job.id, f"model{ending}")
+        if found is None:
+            raise Unavailable("The file was removed just now; ask again.")
+        return Download(found[0], name, kind, job.finished_at)
+
+    return downloads.send(here, find)

@@ -18,6 +18,7 @@ from keras import layers
 from nbclient import NotebookClient
 from tensorflow.python.framework import config as tensorflow_config
 
+from fitq.local import waiting
 from tests.e2e.stacks import Stack, until
 from worker.training import datasets
 
@@ -46,6 +47,12 @@ def notes_stack(tmp_path_factory):
     stack = Stack(tmp_path_factory.mktemp("notes"), FITQ_SLOTS="1").start()
     yield stack
     stack.stop()
+
+
+@pytest.fixture(autouse=True)
+def _looks_often(monkeypatch):
+    """Look at a running job's files after every epoch, as it happens when training takes longer than here."""
+    monkeypatch.setattr(waiting, "_LOOK_S", 0.0)
 
 
 @pytest.fixture

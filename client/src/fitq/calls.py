@@ -84,6 +84,10 @@ class Predict:
     extras: Extras
 
 
+#: One call of any of them.
+Call = Fit | Evaluate | Predict
+
+
 class Calls(ABC, Generic[Fitted, Evaluated, Predicted]):
     """Whoever takes Keras's calls."""
 
@@ -116,36 +120,36 @@ class Calls(ABC, Generic[Fitted, Evaluated, Predicted]):
         max_dataset_mb: int | None = None,
     ) -> Fitted:
         """Train the model on a worker, as `model.fit` would here. Raise `CannotTravel` for what cannot be sent."""
-        return self._fit(
-            Fit(
-                model=model,
-                x=x,
-                y=y,
-                batch_size=batch_size,
-                epochs=epochs,
-                verbose=verbose,
-                callbacks=callbacks,
-                validation_split=validation_split,
-                validation_data=validation_data,
-                shuffle=shuffle,
-                class_weight=class_weight,
-                sample_weight=sample_weight,
-                initial_epoch=initial_epoch,
-                steps_per_epoch=steps_per_epoch,
-                validation_steps=validation_steps,
-                validation_batch_size=validation_batch_size,
-                validation_freq=validation_freq,
-                extras=Extras(
-                    name=name,
-                    tags=tags,
-                    priority=priority,
-                    resources=resources,
-                    seed=seed,
-                    timeout_s=timeout_s,
-                    max_dataset_mb=max_dataset_mb,
-                ),
-            )
+        call = Fit(
+            model=model,
+            x=x,
+            y=y,
+            batch_size=batch_size,
+            epochs=epochs,
+            verbose=verbose,
+            callbacks=callbacks,
+            validation_split=validation_split,
+            validation_data=validation_data,
+            shuffle=shuffle,
+            class_weight=class_weight,
+            sample_weight=sample_weight,
+            initial_epoch=initial_epoch,
+            steps_per_epoch=steps_per_epoch,
+            validation_steps=validation_steps,
+            validation_batch_size=validation_batch_size,
+            validation_freq=validation_freq,
+            extras=Extras(
+                name=name,
+                tags=tags,
+                priority=priority,
+                resources=resources,
+                seed=seed,
+                timeout_s=timeout_s,
+                max_dataset_mb=max_dataset_mb,
+            ),
         )
+        outcome: Fitted = self._take(call)
+        return outcome
 
     def evaluate(
         self,
@@ -168,28 +172,28 @@ class Calls(ABC, Generic[Fitted, Evaluated, Predicted]):
         max_dataset_mb: int | None = None,
     ) -> Evaluated:
         """Measure the model on a worker, as `model.evaluate` would here. Raise `CannotTravel`."""
-        return self._evaluate(
-            Evaluate(
-                model=model,
-                x=x,
-                y=y,
-                batch_size=batch_size,
-                verbose=verbose,
-                sample_weight=sample_weight,
-                steps=steps,
-                callbacks=callbacks,
-                return_dict=return_dict,
-                extras=Extras(
-                    name=name,
-                    tags=tags,
-                    priority=priority,
-                    resources=resources,
-                    seed=seed,
-                    timeout_s=timeout_s,
-                    max_dataset_mb=max_dataset_mb,
-                ),
-            )
+        call = Evaluate(
+            model=model,
+            x=x,
+            y=y,
+            batch_size=batch_size,
+            verbose=verbose,
+            sample_weight=sample_weight,
+            steps=steps,
+            callbacks=callbacks,
+            return_dict=return_dict,
+            extras=Extras(
+                name=name,
+                tags=tags,
+                priority=priority,
+                resources=resources,
+                seed=seed,
+                timeout_s=timeout_s,
+                max_dataset_mb=max_dataset_mb,
+            ),
         )
+        outcome: Evaluated = self._take(call)
+        return outcome
 
     def predict(
         self,
@@ -209,31 +213,26 @@ class Calls(ABC, Generic[Fitted, Evaluated, Predicted]):
         max_dataset_mb: int | None = None,
     ) -> Predicted:
         """Predict with the model on a worker, as `model.predict` would here. Raise `CannotTravel`."""
-        return self._predict(
-            Predict(
-                model=model,
-                x=x,
-                batch_size=batch_size,
-                verbose=verbose,
-                steps=steps,
-                callbacks=callbacks,
-                extras=Extras(
-                    name=name,
-                    tags=tags,
-                    priority=priority,
-                    resources=resources,
-                    seed=seed,
-                    timeout_s=timeout_s,
-                    max_dataset_mb=max_dataset_mb,
-                ),
-            )
+        call = Predict(
+            model=model,
+            x=x,
+            batch_size=batch_size,
+            verbose=verbose,
+            steps=steps,
+            callbacks=callbacks,
+            extras=Extras(
+                name=name,
+                tags=tags,
+                priority=priority,
+                resources=resources,
+                seed=seed,
+                timeout_s=timeout_s,
+                max_dataset_mb=max_dataset_mb,
+            ),
         )
+        outcome: Predicted = self._take(call)
+        return outcome
 
     @abstractmethod
-    def _fit(self, call: Fit) -> Fitted: ...
-
-    @abstractmethod
-    def _evaluate(self, call: Evaluate) -> Evaluated: ...
-
-    @abstractmethod
-    def _predict(self, call: Predict) -> Predicted: ...
+    def _take(self, call: Call) -> Any:
+        """Do with a call what is to be done with it; the result is of the call's own type."""

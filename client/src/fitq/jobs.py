@@ -14,7 +14,7 @@ from fitq.logtail import LogPart, LogTail
 from fitq.uploads import Progress, Source
 
 if TYPE_CHECKING:
-    from keras.callbacks import History
+    from keras.callbacks import History  # noqa: F401 - the type of what `fit` returns
 
     from fitq.submit import Submit
 
@@ -68,20 +68,10 @@ class Queue(calls.Calls["History", Any, Any]):
 
         return Submit(self, self._connection)
 
-    def _fit(self, call: calls.Fit) -> "History":
+    def _take(self, call: calls.Call) -> Any:
         from fitq.local import waiting
 
-        return waiting.fit(self, call)
-
-    def _evaluate(self, call: calls.Evaluate) -> Any:
-        from fitq.local import waiting
-
-        return waiting.evaluate(self, call)
-
-    def _predict(self, call: calls.Predict) -> Any:
-        from fitq.local import waiting
-
-        return waiting.predict(self, call)
+        return waiting.outcome(self, call)
 
     def upload(self, source: Source, *, name: str | None = None, progress: Progress | None = None) -> str:
         """Bring a file, bytes or an open file's rest to the server; return how a spec names it, `sha256:…`.

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from fitq import errors
-from fitq.calls import Calls, Evaluate, Fit, Predict
+from fitq.calls import Call, Calls
 from fitq.connection import Connection, path
 from fitq.jobs import Job
 
@@ -34,16 +34,7 @@ class Submit(Calls[Job, Job, Job]):
         answer = self._connection.post(path("jobs"), dict(spec), idempotency_key=key, wait_s=wait_s)
         return Job(self._connection, answer)
 
-    def _fit(self, call: Fit) -> Job:
-        return self._prepared(call)
-
-    def _evaluate(self, call: Evaluate) -> Job:
-        return self._prepared(call)
-
-    def _predict(self, call: Predict) -> Job:
-        return self._prepared(call)
-
-    def _prepared(self, call: Fit | Evaluate | Predict) -> Job:
+    def _take(self, call: Call) -> Job:
         from fitq.local import waiting
 
         return self(waiting.prepared(self._queue, call).spec)

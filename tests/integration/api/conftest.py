@@ -115,16 +115,19 @@ class FakeWorker:
             events.append(connection, attempt.job_id, [("checkpoint", {"name": name})])
         return stored
 
-    def artifact(self, attempt: jobs.Attempt, name: str, content: bytes) -> store.StoredFile:
-        path = f"{store.attempt_folder(attempt.job_id, attempt.number)}/{name}"
+    def artifact(self, attempt: jobs.Attempt, name: str, content: bytes, *, stored_as: str = "") -> store.StoredFile:
+        """Leave an artifact in a file of that name or another one; the file that it was before is removed."""
+        path = f"{store.attempt_folder(attempt.job_id, attempt.number)}/{stored_as or name}"
         with store.writing(self.volume, path) as file:
             file.write(content)
         stored = store.describe(self.volume, path)
         values = {"name": name, "path": path, "bytes": stored.bytes, "sha256": stored.sha256}
         with db.write(self.engine) as connection:
-            attempts.add_artifact(
+            stale = attempts.add_artifact(
                 connection, attempt.job_id, attempt.number, **values, content_type="application/octet-stream"
             )
+        for one in stale:
+            store.remove(self.volume, one)
         return stored
 
     def succeed(self, attempt: jobs.Attempt, *, final: str | None = None, **value: Any) -> None:

@@ -2,8 +2,11 @@
 
 import base64
 import hashlib
+import itertools
 import json
 import math
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -188,6 +191,33 @@ def test_an_artifact_in_a_folder_is_downloaded(client: FlaskClient, submitted: s
         assert "run 1.csv" in answer.headers["Content-Disposition"]
     for name in ("../log.txt", "..%2F..%2Flog.txt", "logs//train/run 1.csv", "/etc/passwd", "logs"):
         assert client.get(f"{url}/{name}/content").status_code in {308, 404}
+
+
+def test_an_artifact_that_is_replaced_all_the_time_is_always_there(
+    client: FlaskClient, submitted: str, worker: Any
+) -> None:
+    attempt = worker.claim()
+    worker.artifact(attempt, "log.csv", b"0", stored_as="0.log")
+    ended = threading.Event()
+
+    def write() -> None:
+        for number in itertools.count(1):
+            if ended.is_set():
+                return
+            worker.artifact(attempt, "log.csv", str(number).encode(), stored_as=f"{number}.log")
+
+    with ThreadPoolExecutor(1) as pool:
+        writing = pool.submit(write)
+        try:
+            answers = [client.get(f"/v1/jobs/{submitted}/artifacts/log.csv/content") for _ in range(150)]
+        finally:
+            ended.set()
+        writing.result()
+
+    assert {answer.status_code for answer in answers} == {200}
+    numbers = [int(answer.data) for answer in answers]
+    assert numbers == sorted(numbers)
+    assert numbers[-1] > numbers[0]
 
 
 def test_artifacts_are_listed(client: FlaskClient, submitted: str, worker: Any) -> None:

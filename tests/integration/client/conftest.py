@@ -116,6 +116,19 @@ class PlayedWorker:
             job_id, attempt = self._fence(connection)
             checkpoints.record(connection, job_id, attempt, row, greater=False, keep=Retention())
 
+    def artifact(self, name: str, content: bytes, *, stored_as: str) -> None:
+        """Leave an artifact in a file of its own; the file that it was before is removed."""
+        path = f"{store.attempt_folder(self.attempt.job_id, self.attempt.number)}/{stored_as}"
+        with store.writing(self.volume, path) as file:
+            file.write(content)
+        stored = store.describe(self.volume, path)
+        values = {"name": name, "path": path, "bytes": stored.bytes, "sha256": stored.sha256}
+        with db.write(self.engine) as connection:
+            job_id, attempt = self._fence(connection)
+            stale = attempts.add_artifact(connection, job_id, attempt, **values, content_type="text/csv")
+        for one in stale:
+            store.remove(self.volume, one)
+
     def log(self, text: str) -> None:
         path = self.volume / store.log_path(self.attempt.job_id, self.attempt.number)
         path.parent.mkdir(parents=True, exist_ok=True)

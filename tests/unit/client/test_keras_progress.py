@@ -5,8 +5,9 @@ import re
 import pytest
 
 import fitq
-from fitq.errors import CannotTravel
-from fitq.local.progress import Attached, Progress, level
+from fitq.errors import CannotTravel, NoServer
+from fitq.local.progress import Progress, level
+from fitq.local.waiting import attached
 
 
 @pytest.fixture
@@ -69,14 +70,41 @@ def test_lines_are_one_for_each_epoch_and_silence_is_silence(server, queue, caps
         level("loud")
 
 
+SPEC = {"kind": "train", "model": {}, "fit": {"epochs": 2}}
+
+
 def test_who_is_interrupted_learns_that_the_job_goes_on(server, queue, capsys):
-    one = server.add()
-    with pytest.raises(KeyboardInterrupt), Attached(queue.job(one)):
+    with pytest.raises(KeyboardInterrupt), attached(queue, SPEC) as job:
         raise KeyboardInterrupt
     said = capsys.readouterr().err
-    assert f"The job {one} goes on." in said
-    for remedy in (f'queue.job("{one}").watch()', "load_into(model)", f"fitq cancel {one}"):
+    assert f"The job {job.id} goes on." in said
+    for remedy in (f'queue.job("{job.id}").watch()', "load_into(model)", f"fitq cancel {job.id}"):
         assert remedy in said
-    with pytest.raises(ValueError, match="else"), Attached(queue.job(one)):
+    with pytest.raises(ValueError, match="else"), attached(queue, SPEC):
         raise ValueError("else")
     assert capsys.readouterr().err == ""
+
+
+def test_who_loses_the_server_learns_how_to_come_back(server, queue, capsys):
+    def lose_it(job):
+        server.faults += ["drop"] * 9
+        job.refresh()
+
+    with pytest.raises(NoServer), attached(queue, SPEC) as job:
+        lose_it(job)
+    assert f"The job {job.id} goes on." in capsys.readouterr().err
+
+
+def test_of_a_job_that_has_ended_nothing_is_said_to_go_on(server, queue, capsys):
+    def interrupt_behind_its_end(job):
+        server.run(job.id)
+        server.end(job.id, "succeeded", value={})
+        job.wait()
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt), attached(queue, SPEC) as job:
+        interrupt_behind_its_end(job)
+    said = capsys.readouterr().err
+    assert f"The job {job.id} has succeeded." in said
+    assert "load_into(model)" in said
+    assert "cancel" not in said

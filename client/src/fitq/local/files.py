@@ -1,5 +1,6 @@
 """The files that a job's callbacks leave, brought to the paths that the caller gave."""
 
+import os
 import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -21,6 +22,8 @@ class Landing:
     root: Path
     #: Whether the file's lines go behind those that it has already.
     append: bool = False
+    #: Bytes that such a file had before; None until it was looked at.
+    before: int | None = None
     #: The sum of each file that has landed.
     landed: dict[str, str] = field(default_factory=dict)
 
@@ -59,7 +62,7 @@ def _fetch_one(job: Job, landings: Sequence[Landing], artifact: dict[str, Any]) 
             return None
         target.parent.mkdir(parents=True, exist_ok=True)
         if one.append:
-            _append(job, name, target)
+            _append(job, name, target, one)
         else:
             job.download_artifact(name, target)
         one.landed[name] = sha256
@@ -75,12 +78,15 @@ def _target(one: Landing, name: str) -> Path | None:
     return one.root.joinpath(*relative.parts)
 
 
-def _append(job: Job, name: str, target: Path) -> None:
-    """Add a log's lines to a file that has some, without the header a second time."""
+def _append(job: Job, name: str, target: Path, one: Landing) -> None:
+    """Put a log's lines behind what a file had before the job, without the header a second time."""
     with tempfile.TemporaryDirectory() as folder:
         part = Path(folder) / "part"
         job.download_artifact(name, part)
         lines = part.read_bytes().splitlines(keepends=True)
-    has_some = target.exists() and target.stat().st_size > 0
     with target.open("ab") as file:
-        file.writelines(lines[1:] if has_some else lines)
+        if one.before is None:
+            one.before = file.seek(0, os.SEEK_END)
+        # A job that runs has brought its first lines already.
+        file.truncate(one.before)
+        file.writelines(lines[1:] if one.before else lines)

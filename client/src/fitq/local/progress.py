@@ -1,8 +1,7 @@
 """A job's progress as Keras shows it: `verbose` 1 draws bars, 2 writes lines, 0 is silent."""
 
 import sys
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 import keras
 
@@ -20,32 +19,6 @@ def level(verbose: str | int) -> int:
     if verbose in {0, 1, 2}:
         return int(verbose)
     raise CannotTravel(f"verbose must be 'auto', 0, 1 or 2, not {verbose!r}.")
-
-
-class Attached:
-    """Somebody who waits for a job: when he is interrupted, he learns that the job goes on without him."""
-
-    def __init__(self, job: Job, *, model: str = "model") -> None:
-        """Take the job that is waited for."""
-        self._job, self._model = job, model
-
-    def __enter__(self) -> Self:
-        """Begin to wait."""
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
-        """Say on an interruption how the job is found again; the interruption goes on."""
-        if kind is not None and issubclass(kind, KeyboardInterrupt):
-            one = self._job.id
-            lines = [
-                "",
-                f"Interrupted. The job {one} goes on.",
-                f'  Come back:  job = queue.job("{one}").watch()      (or: fitq watch {one})',
-                "  Its weights: job.load_into(model)" if self._job.data.get("kind") == "train" else "",
-                f'  Cancel it:  queue.job("{one}").cancel()           (or: fitq cancel {one})',
-            ]
-            sys.stderr.write("\n".join(line for index, line in enumerate(lines) if line or not index) + "\n")
-            sys.stderr.flush()
 
 
 class Progress:

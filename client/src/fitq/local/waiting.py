@@ -1,14 +1,16 @@
 """Keras's calls through a queue: prepared here, run there, waited for."""
 
+import contextlib
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from fitq.calls import Evaluate, Fit, Predict
+from fitq import errors, terminal
+from fitq.calls import Call, Evaluate, Fit, Predict
 from fitq.jobs import Job
 from fitq.local import files, outcomes, specs
 from fitq.local.files import Landing
-from fitq.local.progress import Attached, Progress
+from fitq.local.progress import Progress
 from fitq.local.specs import Prepared
 from fitq.local.upload import Sending
 
@@ -17,47 +19,45 @@ if TYPE_CHECKING:
 
 #: Seconds between two looks at the files that a running job's callbacks leave.
 _LOOK_S = 2.0
+#: Errors that say that the server is not there at the moment.
+_AWAY = (errors.NoServer, errors.Unavailable)
 
 
-def prepared(queue: "Queue", call: Fit | Evaluate | Predict) -> Prepared:
+def prepared(queue: "Queue", call: Call) -> Prepared:
     """Send what a call needs and return its job, ready to be submitted. Raise `CannotTravel`."""
-    with Sending(queue, quiet=call.verbose == 0) as upload:
+    try:
+        with Sending(queue, quiet=call.verbose == 0) as upload:
+            if isinstance(call, Fit):
+                return specs.of_fit(call, upload)
+            return specs.of_evaluate(call, upload) if isinstance(call, Evaluate) else specs.of_predict(call, upload)
+    except KeyboardInterrupt:
+        terminal.say("\nInterrupted: nothing was queued. What has arrived stays; the same call sends the rest.")
+        raise
+
+
+def outcome(queue: "Queue", call: Call) -> Any:
+    """Run a call on a worker and return what Keras's own returns."""
+    ready = prepared(queue, call)
+    with attached(queue, ready.spec) as job:
         if isinstance(call, Fit):
-            return specs.of_fit(call, upload)
-        return specs.of_evaluate(call, upload) if isinstance(call, Evaluate) else specs.of_predict(call, upload)
+            return _fitted(job, call, ready)
+        return _read(job, call, ready, outcomes.measured if isinstance(call, Evaluate) else outcomes.predicted)
 
 
-def fit(queue: "Queue", call: Fit) -> Any:
-    """Train on a worker and leave the outcome in the model; return Keras's History."""
-    ready = prepared(queue, call)
+def _fitted(job: Job, call: Fit, ready: Prepared) -> Any:
+    """Wait for a training and leave its outcome in the model; return Keras's History."""
     assert ready.callbacks is not None  # noqa: S101 - a fit has them
-    job = queue.submit(ready.spec)
-    with Attached(job):
-        _followed(job, Progress(job, call.verbose, ready.steps), ready.callbacks.landings)
-        outcomes.trained(job, call, ready.callbacks)
-        return outcomes.history(job, call, ready.callbacks, steps=ready.steps)
+    _followed(job, Progress(job, call.verbose, ready.steps), ready.callbacks.landings)
+    outcomes.trained(job, call, ready.callbacks)
+    return outcomes.history(job, call, ready.callbacks, steps=ready.steps)
 
 
-def evaluate(queue: "Queue", call: Evaluate) -> Any:
-    """Measure on a worker; return what `model.evaluate` returns."""
-    ready = prepared(queue, call)
-    job = queue.submit(ready.spec)
-    with Attached(job):
-        progress = Progress(job, call.verbose, ready.steps)
-        _followed(job, progress)
-        progress.end(job.result()["value"]["metrics"])
-        return outcomes.measured(job, call)
-
-
-def predict(queue: "Queue", call: Predict) -> Any:
-    """Predict on a worker; return what `model.predict` returns."""
-    ready = prepared(queue, call)
-    job = queue.submit(ready.spec)
-    with Attached(job):
-        progress = Progress(job, call.verbose, ready.steps)
-        _followed(job, progress)
-        progress.end()
-        return outcomes.predicted(job, call)
+def _read(job: Job, call: Evaluate | Predict, ready: Prepared, read: Callable[[Job, Any], Any]) -> Any:
+    """Wait for a job without epochs and return what it came to."""
+    progress = Progress(job, call.verbose, ready.steps)
+    _followed(job, progress)
+    progress.end(job.result()["value"].get("metrics"))
+    return read(job, call)
 
 
 def _followed(job: Job, progress: Progress, landings: Sequence[Landing] = ()) -> None:
@@ -66,8 +66,39 @@ def _followed(job: Job, progress: Progress, landings: Sequence[Landing] = ()) ->
     for event in job.events():
         progress.hear(event)
         if event.type == "epoch" and landings and time.monotonic() - looked > _LOOK_S:
-            files.fetch(job, landings)
+            # A server that is away for a while costs this look only.
+            with contextlib.suppress(*_AWAY):
+                files.fetch(job, landings)
             looked = time.monotonic()
     # Also of a job that failed: what it left is worth having.
     files.fetch(job, landings)
     job.raise_for_state()
+
+
+@contextlib.contextmanager
+def attached(queue: "Queue", spec: Mapping[str, Any]) -> Iterator[Job]:
+    """Queue a job that somebody waits for: whom an interruption or a lost server parts from it learns the way back."""
+    try:
+        job = queue.submit(spec)
+    except KeyboardInterrupt:
+        terminal.say("\nInterrupted while the job was being queued: `fitq jobs` shows whether it was.")
+        raise
+    try:
+        yield job
+    except (KeyboardInterrupt, *_AWAY):
+        terminal.say(_way_back(job))
+        raise
+
+
+def _way_back(job: Job) -> str:
+    one = job.id
+    told = f"has {job.state}" if job.ended else "goes on"
+    lines = [
+        f"\nNo longer waiting. The job {one} {told}.",
+        f'  Come back:    job = queue.job("{one}").watch()      (or: fitq watch {one})',
+    ]
+    if job.data.get("kind") == "train":
+        lines.append("  Its weights:  job.load_into(model)")
+    if not job.ended:
+        lines.append(f'  Cancel it:    queue.job("{one}").cancel()           (or: fitq cancel {one})')
+    return "\n".join(lines)
