@@ -54,6 +54,8 @@ class Progress:
     callbacks: list[dict[str, Any]] = field(default_factory=list)
     #: The files that callbacks have left so far (`worker/training/files.py`).
     files: dict[str, Any] = field(default_factory=dict)
+    #: What the data's files held (`worker/training/seals.py`); empty in older checkpoints.
+    data: dict[str, dict[str, Any]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

@@ -54,8 +54,16 @@ def is_local(name: str, folder: Path | None) -> bool:
     """Whether a data set needs no download."""
     if name == "digits":
         return True
+    return bool(files(name, folder))
+
+
+def files(name: str, folder: Path | None) -> dict[str, Path]:
+    """Return the files that a data set is read from, by Keras's names of them; empty when it must be downloaded.
+
+    The digits, which come with scikit-learn, have none.
+    """
     home = Path(keras_config.keras_home()).expanduser() / "datasets"
-    return bool(_found(name, folder) or _found(name, home))
+    return _found(name, folder) or _found(name, home)
 
 
 def _digits() -> tuple[Arrays, Arrays]:

@@ -16,12 +16,13 @@ import numpy as np
 from shared import store
 from shared.errors import BadData, BadSpec, CheckpointCorrupt, NaNLoss
 from shared.spec import TrainSpec
-from worker.training import batches, callbacks, checkpoints, engine
+from worker.training import batches, callbacks, checkpoints, engine, pulse
 from worker.training.checkpoints import Contents, Position, Progress
 from worker.training.files import Files
 from worker.training.port import Report
 from worker.training.pulse import Pulse
 from worker.training.samples import Samples, Streamed
+from worker.training.seals import Seals
 from worker.wire import Assignment, Checkpointed, Epoch, Resumable, Resumed
 
 #: Steps of an epoch between two looks at the loss for NaN: by count and not by time, so that what is
@@ -41,12 +42,14 @@ class Session:
         validation: Samples | Streamed | None,
         report: Report,
         about: dict[str, Any],
+        seals: Seals,
     ) -> None:
         """Make the callbacks and the loops; nothing runs yet. Raise `BadSpec`.
 
-        `about` is what each checkpoint says about the model besides: architecture and compile.
+        `about` is what each checkpoint says about the model besides: architecture and compile. `seals` are those of
+        the files that the data comes from.
         """
-        self._about = about
+        self._about, self._seals = about, seals
         self.assignment, self.spec, self.model, self.report = assignment, spec, model, report
         fit = spec.fit
         self.class_names = train.class_names
@@ -87,6 +90,7 @@ class Session:
     def begin(self) -> None:
         """Resume from the newest checkpoint that is sound, and say from where."""
         found, skipped = self._newest()
+        self._seals.start()
         self.model.stop_training = False
         self.callbacks.on_train_begin()
         if found is not None:
@@ -103,7 +107,7 @@ class Session:
         for candidate in sorted(self.assignment.checkpoints, key=_newest_last, reverse=True):
             try:
                 contents = checkpoints.read(Path(self.assignment.volume), candidate.file)
-                self._check(contents)
+                self._check(contents, candidate)
                 self.files.restore(contents.progress.files)
             except CheckpointCorrupt as error:
                 skipped.append(f"{candidate.name} was passed over: {error.message}")
@@ -112,11 +116,14 @@ class Session:
         self.files.restore({})
         return None, skipped
 
-    def _check(self, contents: Contents) -> None:
+    def _check(self, contents: Contents, candidate: Resumable) -> None:
         checkpoints.check(contents, self.model)
         held = len(contents.progress.callbacks)
         if held != len(self.callbacks.callbacks):
             raise CheckpointCorrupt(f"It holds {held} callbacks' states; the job has {len(self.callbacks.callbacks)}.")
+        if candidate.inherited:
+            return  # Who trains an ended job further may do so on other data.
+        self._seals.compare(contents.progress.data)
         if contents.progress.rows != self._order.rows:
             raise BadData(
                 f"The training data had {contents.progress.rows} rows when the job was interrupted "
@@ -164,6 +171,7 @@ class Session:
         """Run the epoch's steps; return False when released in between, with the checkpoint written."""
         self.pulse.phase("training" if self._compiled else "compiling", epoch=epoch, step=self.position.step_in_epoch)
         while self.position.step_in_epoch < self._steps and not self.model.stop_training:
+            self._seals.check()
             if self.report.stop_mode() == "release":
                 self._save_within(checkpoints.values(self.model.metrics_variables))
                 return False
@@ -192,11 +200,13 @@ class Session:
             self.pulse.phase("training", epoch=epoch, step=done + 1)
         self.pulse.beat(epoch, done + 1, partial(engine.plain, logs))
         if (done + 1) % NAN_STEPS == 0 and self._nan(logs):
+            self._settle()
             self.report.say(Epoch(epoch, engine.plain(logs)))
             self._refuse_nan(epoch, done + 1, engine.plain(logs))
 
     def _logs(self, epoch: int) -> dict[str, float] | None:
         """Return the epoch's metrics, validation included; None when released while validating."""
+        self._settle()
         logs = engine.logs_of(self.model)
         if self._validating is None or (epoch + 1) % self.spec.fit.validation_freq:
             return logs
@@ -244,6 +254,11 @@ class Session:
                     'scale the data, or look for NaN in it; "on_nan": "continue" trains on.'
                 )
 
+    def _settle(self) -> None:
+        """Wait until the data is known to be what it was: nothing counts before. Raise `BadData` when it is not."""
+        while not self._seals.settled(pulse.INTERVAL_S):
+            self.pulse.phase("checking data", epoch=self.position.epoch, step=self.position.step_in_epoch)
+
     # --- where it ends ---
 
     def end(self) -> str:
@@ -274,10 +289,17 @@ class Session:
         metrics: Sequence[np.ndarray] = (),
         finished: bool = False,
     ) -> None:
+        self._settle()
         self.pulse.phase("saving", epoch=self.position.epoch, step=self.position.step_in_epoch)
         states, arrays = callbacks.capture(self.callbacks.callbacks)
         progress = Progress(
-            self.position, self._order.rows, self.model.stop_training, finished, states, self.files.state()
+            self.position,
+            self._order.rows,
+            self.model.stop_training,
+            finished,
+            states,
+            self.files.state(),
+            self._seals.state(),
         )
         self.weights_sha256 = checkpoints.digest(self.model)
         file = checkpoints.write(

@@ -8,7 +8,9 @@ from worker.training import checkpoints, data, models, origins, results, sizing
 from worker.training.port import Report
 from worker.training.pulse import Pulse
 from worker.training.samples import Samples, Streamed
+from worker.training.seals import Seals
 from worker.training.session import Session
+from worker.training.sources.place import Place
 from worker.wire import Assignment, Finished, Stopped
 
 
@@ -34,7 +36,8 @@ def _prepare(assignment: Assignment, spec: TrainSpec, report: Report, *, jit: bo
     pulse.phase("loading data")
     origin = origins.find(assignment, spec.model)
     compiled = origins.compiled(spec.compile, origin)
-    train, validation = _load(assignment, spec, labels_needed=compiled.loss is not None)
+    where = data.place(assignment)
+    train, validation = _load(assignment, spec, where, labels_needed=compiled.loss is not None)
     parts = [train] if validation is None else [train, validation]
     pulse.phase("building")
     slots = sizing.slots(models.optimizer(compiled))
@@ -50,7 +53,8 @@ def _prepare(assignment: Assignment, spec: TrainSpec, report: Report, *, jit: bo
     if spec.compile is not None and spec.compile.continue_optimizer:
         _continue(assignment, origin, model)
     about = {"architecture": origin.config, "compile": compiled.model_dump(mode="json")}
-    return Session(assignment, spec, model, parts[0], None if validation is None else parts[1], report, about)
+    held_out = None if validation is None else parts[1]
+    return Session(assignment, spec, model, parts[0], held_out, report, about, Seals(where.contents))
 
 
 def _continue(assignment: Assignment, origin: origins.Origin, model: Any) -> None:
@@ -62,12 +66,12 @@ def _continue(assignment: Assignment, origin: origins.Origin, model: Any) -> Non
 
 
 def _load(
-    assignment: Assignment, spec: TrainSpec, *, labels_needed: bool
+    assignment: Assignment, spec: TrainSpec, where: Place, *, labels_needed: bool
 ) -> tuple[Samples | Streamed, Samples | Streamed | None]:
     weights = spec.fit.class_weight
     return data.load_training(
         spec.data,
-        data.place(assignment),
+        where,
         scale=spec.data.scale,
         one_hot=spec.data.one_hot,
         class_weight=None if weights is None else {int(number): weight for number, weight in weights.items()},

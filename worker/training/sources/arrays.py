@@ -5,7 +5,6 @@ from typing import Any
 
 import numpy as np
 
-from shared import store
 from shared.errors import BadData
 from shared.sources.arrays import DatasetSource, InlineSource, NpySource, NpzSource
 from worker.training import arrays, datasets
@@ -36,13 +35,8 @@ def held(source: Source, where: Place) -> Held:
 
 def _header(source: NpzSource | NpySource, where: Place) -> list[arrays.Header]:
     if isinstance(source, NpzSource):
-        with store.open_data(where.volume, source.npz) as file:
-            return arrays.npz_headers(file, source.npz, _flat(source.x))
-    headers = []
-    for path in _flat(source.npy):
-        with store.open_data(where.volume, path) as file:
-            headers.append(arrays.npy_header(file, path))
-    return headers
+        return arrays.npz_headers(where.open(source.npz).stream(), source.npz, _flat(source.x))
+    return [arrays.npy_header(where.open(path).stream(), path) for path in _flat(source.npy)]
 
 
 def _named(x: Any) -> dict[str, Any]:
@@ -63,25 +57,35 @@ def _like(names: Any, found: list[Any]) -> Any:
 def read(source: Source, where: Place, *, labels: bool) -> Rows:
     """Return a source's arrays whole, as they are; `y` and weights only when `labels` are wanted. Raise `BadData`."""
     if isinstance(source, DatasetSource):
-        return Rows(*datasets.load(source.dataset, source.split, where.datasets, where.timeout_s))
+        rows = Rows(*datasets.load(source.dataset, source.split, where.datasets, where.timeout_s))
+        for name, path in datasets.files(source.dataset, where.datasets).items():
+            where.note(name, path)
+        return rows
     if isinstance(source, InlineSource):
         return Rows(*(None if one is None else _inline(one, name) for name, one in _inline_parts(source).items()))
     if isinstance(source, NpzSource):
         parts = [source.x, *((source.y, source.sample_weight) if labels else ())]
-        with store.open_data(where.volume, source.npz) as file:
-            wanted = [name for part in parts if part is not None for name in _flat(part)]
-            found = iter(arrays.read_npz(file, source.npz, wanted, where.budget))
+        wanted = [name for part in parts if part is not None for name in _flat(part)]
+        found = _npz(source.npz, wanted, where)
     else:
         parts = [source.npy, *((source.labels, source.sample_weight) if labels else ())]
         found = _npy([path for part in parts if part is not None for path in _flat(part)], where)
     return Rows(*(None if part is None else _like(part, [next(found) for _ in _flat(part)]) for part in parts))
 
 
+def _npz(path: str, names: list[str], where: Place) -> Iterator[np.ndarray]:
+    file = where.open(path)
+    found = arrays.read_npz(file.stream(), path, names, where.budget)
+    file.check()
+    return iter(found)
+
+
 def _npy(paths: list[str], where: Place) -> Iterator[np.ndarray]:
     budget = where.budget
     for path in paths:
-        with store.open_data(where.volume, path) as file:
-            array = arrays.read_npy(file, path, budget)
+        file = where.open(path)
+        array = arrays.read_npy(file.stream(), path, budget)
+        file.check()
         budget -= array.nbytes
         yield array
 

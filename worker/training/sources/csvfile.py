@@ -233,7 +233,7 @@ def _together(rows: list[Rows]) -> Rows:
 
 def opened(source: CsvSource, where: Place, *, labels: bool, class_names: tuple[str, ...] | None) -> CsvReader:
     """Open a CSV file. Raise `BadData` naming the file and the line."""
-    file = DataFile(where.volume, source.csv)
+    file = where.open(source.csv)
     found = lines.scan(file)
     header = _header(found.header, file.label, source.delimiter)
     columns = chosen(header, source.label, source.sample_weight, source.columns, file.label)

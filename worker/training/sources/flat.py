@@ -84,7 +84,7 @@ def opened(source: NpzSource | NpySource, where: Place, *, labels: bool) -> Flat
 
 def _npz(source: NpzSource, where: Place, *, labels: bool) -> list[Flat | None]:
     names = [str(source.x), str(source.y)] if labels and source.y is not None else [str(source.x)]
-    file = DataFile(where.volume, source.npz)
+    file = where.open(source.npz)
     found = arrays.npz_places(file.stream(), source.npz, names)
     return [None if offset is None else Flat(file, header, offset) for header, offset in found]
 
@@ -93,7 +93,7 @@ def _npy(source: NpySource, where: Place, *, labels: bool) -> list[Flat | None]:
     paths = [str(one) for one in ((source.npy, source.labels) if labels else (source.npy,)) if one is not None]
     found: list[Flat | None] = []
     for path in paths:
-        file = DataFile(where.volume, path)
+        file = where.open(path)
         stream = file.stream()
         header = arrays.npy_header(stream, path)
         found.append(Flat(file, header, stream.tell()))

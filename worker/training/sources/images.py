@@ -1,5 +1,6 @@
 """Images in folders that are named for their classes: a folder of the volume, or a `.zip` of one."""
 
+import hashlib
 import os
 import stat
 import threading
@@ -15,7 +16,7 @@ import numpy as np
 from shared import refs, store
 from shared.errors import BadData
 from shared.sources.files import ImagesSource
-from worker.training.sources import picture
+from worker.training.sources import datafile, picture
 from worker.training.sources.datafile import DataFile
 from worker.training.sources.place import Place
 from worker.training.sources.reader import Field, Rows
@@ -45,17 +46,41 @@ class _Files(Protocol):
         """Return a file's bytes. Raise `BadData`."""
 
 
-@dataclass(frozen=True)
 class _Folder:
-    volume: Path
-    label: str
+    """A folder, whose files were listed once: what they were then, they are to be when they are read."""
+
+    def __init__(self, volume: Path, label: str) -> None:
+        """List the folder. Raise `BadData` for links, and for what lies deeper than a folder in it."""
+        self.label = label
+        self._volume = volume
+        with store.folder(volume, label) as top:
+            self._found = dict(self._below(top, "", deeper=True))
 
     def names(self) -> Iterator[str]:
-        """Yield the files in the folder and in the folders in it; links and what is deeper are refused."""
-        with store.folder(self.volume, self.label) as top:
-            yield from self._below(top, "", deeper=True)
+        """Yield the names of the files."""
+        return iter(self._found)
 
-    def _below(self, descriptor: int, prefix: str, *, deeper: bool) -> Iterator[str]:
+    @property
+    def size(self) -> int:
+        """Bytes of all files."""
+        return sum(size for size, _, _ in self._found.values())
+
+    @property
+    def stamp(self) -> str:
+        """What changes with every change of a file, or of the list of them."""
+        said = "".join(f"{name}\n{one}\n" for name, (_, _, one) in self._found.items())
+        return hashlib.sha256(said.encode(errors="surrogateescape")).hexdigest()
+
+    def sha256(self) -> str:
+        """Return the SHA-256 of the list of all files, each with its own, as `sha256sum` writes it."""
+        digest = hashlib.sha256()
+        for name in self._found:
+            line = f"{hashlib.sha256(self.read(name)).hexdigest()}  {name}\n"
+            digest.update(line.encode(errors="surrogateescape"))
+        return digest.hexdigest()
+
+    def _below(self, descriptor: int, prefix: str, *, deeper: bool) -> Iterator[tuple[str, tuple[int, int, str]]]:
+        """Yield each file's name, its size, the time when it was last written to, and its stamp."""
         with os.scandir(descriptor) as entries:
             found = sorted(entries, key=lambda entry: entry.name)
         for entry in found:
@@ -65,7 +90,8 @@ class _Folder:
             if entry.is_symlink():
                 raise BadData(f"{self.label}/{name} is a link; links are not followed.")
             if not entry.is_dir(follow_symlinks=False):
-                yield name
+                status = entry.stat(follow_symlinks=False)
+                yield name, (status.st_size, status.st_mtime_ns, datafile.stamp(status))
             elif not deeper:
                 raise BadData(f"{self.label}/{name} is a folder; images lie directly in the folder of their class.")
             else:
@@ -76,14 +102,17 @@ class _Folder:
                     os.close(inner)
 
     def read(self, name: str) -> bytes:
-        """Return a file's bytes."""
-        with store.open_data(self.volume, f"{self.label}/{name}") as file:
-            size = os.fstat(file.fileno()).st_size
-            if size > picture.BYTES_MOST:
-                raise BadData(
-                    f"{self.label}/{name} has {size >> 20} MB; an image has at most {picture.BYTES_MOST >> 20}."
-                )
-            return file.read(picture.BYTES_MOST)
+        """Return a file's bytes. Raise `BadData` when it is not the one that was listed."""
+        label = f"{self.label}/{name}"
+        size, written_ns, _ = self._found[name]
+        if size > picture.BYTES_MOST:
+            raise BadData(f"{label} has {size >> 20} MB; an image has at most {picture.BYTES_MOST >> 20}.")
+        with store.open_data(self._volume, label) as file:
+            data = file.read(picture.BYTES_MOST)
+            status = os.fstat(file.fileno())
+        if (len(data), status.st_size, status.st_mtime_ns) != (size, size, written_ns):
+            raise BadData(datafile.written_to(label))
+        return data
 
 
 class _Archive:
@@ -133,9 +162,11 @@ class _Archive:
         try:
             # No more than the list says is unpacked, and its checksum is compared.
             with self._lock, self._zip.open(self._members[name]) as member:
-                return member.read()
+                data = member.read()
+            self._file.check()
         except (zipfile.BadZipFile, zlib.error, EOFError, OSError, NotImplementedError, RuntimeError) as error:
             raise BadData(f"{self.label}, file {name!r}, cannot be unpacked: {str(error)[:100]}.") from error
+        return data
 
 
 def _without_top(members: dict[str, zipfile.ZipInfo]) -> dict[str, zipfile.ZipInfo]:
@@ -199,7 +230,7 @@ def opened(
     """
     is_upload = refs.upload(source.images) is not None
     folder = not is_upload and store.is_folder(where.volume, source.images)
-    files: _Files = _Folder(where.volume, source.images) if folder else _Archive(DataFile(where.volume, source.images))
+    files: _Files = _folder(source.images, where) if folder else _Archive(where.open(source.images))
     names = _checked(files, labels=labels)
     classes, found = _classes(names, files.label, class_names) if labels else (None, None)
     if seed is not None:
@@ -207,6 +238,14 @@ def opened(
         names = [names[row] for row in order]
         classes = None if classes is None else classes[order]
     return ImagesReader(source, files, names, classes, found)
+
+
+def _folder(path: str, where: Place) -> _Folder:
+    """Return a folder as it was listed when it was first asked for."""
+    known = where.contents.get(path)
+    found = known if isinstance(known, _Folder) else _Folder(where.volume, path)
+    where.contents[path] = found
+    return found
 
 
 def _checked(files: _Files, *, labels: bool) -> list[str]:

@@ -67,6 +67,7 @@ class ParquetReader:
                 batch = self._from(first)[: end - first]
                 parts.append(batch)
                 first += len(batch)
+            self.file.check()
             return self._rows(pa.Table.from_batches(parts), first - sum(map(len, parts)))
 
     def _from(self, row: int) -> pa.RecordBatch:
@@ -186,7 +187,7 @@ def _number(kind: pa.DataType, label: str, name: str) -> np.dtype[Any]:
 
 def opened(source: ParquetSource, where: Place, *, labels: bool, class_names: tuple[str, ...] | None) -> ParquetReader:
     """Open a Parquet file. Raise `BadData`."""
-    file = DataFile(where.volume, source.parquet)
+    file = where.open(source.parquet)
     with _readable(file.label):
         table = pq.ParquetFile(
             file.stream(),

@@ -1,8 +1,30 @@
 """Where sources are read from, and what each of them gives."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
+
+from shared import store
+from worker.training.sources.datafile import DataFile
+
+
+class Content(Protocol):
+    """Something that a job's data is read from: a file, or a folder of files."""
+
+    @property
+    def label(self) -> str:
+        """What messages call it."""
+
+    @property
+    def size(self) -> int:
+        """Bytes of it."""
+
+    @property
+    def stamp(self) -> str:
+        """What is the same again only where nothing was changed."""
+
+    def sha256(self) -> str:
+        """Return the SHA-256 of what is in it. Raise `BadData` when it was changed since it was opened."""
 
 
 @dataclass(frozen=True)
@@ -13,6 +35,23 @@ class Place:
     datasets: Path | None
     timeout_s: float
     budget: int
+    #: What was opened here so far, by its label.
+    contents: dict[str, Content] = field(default_factory=dict)
+
+    def open(self, path: str) -> DataFile:
+        """Open a FILE of a spec, which is the same for all who ask here. Raise `BadData`."""
+        known = self.contents.get(path)
+        if isinstance(known, DataFile):
+            return known
+        with store.open_data(self.volume, path) as file:
+            opened = DataFile(path, file)
+        self.contents[path] = opened
+        return opened
+
+    def note(self, label: str, path: Path) -> None:
+        """Remember a file that somebody else has read, wherever it lies."""
+        with path.open("rb") as file:
+            self.contents[label] = DataFile(label, file)
 
 
 @dataclass(frozen=True)

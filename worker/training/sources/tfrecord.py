@@ -45,6 +45,7 @@ class _Records:
                 raise BadData(f"{self.file.label} is damaged in record {number}, at byte {at}.") from error
             found.append(record)
             at = following
+        self.file.check()
         return found
 
 
@@ -242,7 +243,7 @@ def opened(
 ) -> TfrecordReader:
     """Open TFRecord files and count their records. Raise `BadData`."""
     paths = source.tfrecord if isinstance(source.tfrecord, list) else [source.tfrecord]
-    files = [_scan(DataFile(where.volume, path)) for path in paths]
+    files = [_scan(where.open(path)) for path in paths]
     if not sum(int(one.starts[-1]) for one in files):
         raise BadData(f"{paths[0]} holds no records.")
     label = source.features[source.label] if source.label is not None and labels else None
