@@ -185,16 +185,23 @@ class Unnamed:
 
 
 def strays(volume: Path, *, older_than_s: float) -> Iterator[Incoming]:
-    """Yield the named files below `uploads` that nobody has changed for so long, and remove unnamed ones."""
-    oldest = time.time() - older_than_s
-    for path in (volume / "uploads").glob("*/*"):
-        changed = _changed(path)
-        if changed is None or changed > oldest:
-            continue
+    """Yield the named files below `uploads` that nobody has changed for so long."""
+    for path in _unchanged(volume, older_than_s):
         if refs.is_sha256(sha256 := path.name.removesuffix(".part")):
             yield Incoming(volume, sha256, max(1, _size(path) or 0))
-        elif path.parent.name == _INCOMING:
-            path.unlink(missing_ok=True)
+
+
+def unnamed(volume: Path, *, older_than_s: float) -> Iterator[Path]:
+    """Yield the files of contents whose SHA-256 never came to be known, that nobody has changed for so long."""
+    yield from (path for path in _unchanged(volume, older_than_s) if path.parent.name == _INCOMING)
+
+
+def _unchanged(volume: Path, seconds: float) -> Iterator[Path]:
+    oldest = time.time() - seconds
+    for path in (volume / "uploads").glob("*/*"):
+        changed = _changed(path)
+        if changed is not None and changed <= oldest:
+            yield path
 
 
 def _changed(path: Path) -> float | None:

@@ -318,15 +318,38 @@ def prune(engine: Engine, volume: Path, *, after_s: float, most: int = 1000) -> 
 
 def sweep(engine: Engine, volume: Path, *, older_than_s: float) -> int:
     """Remove old files that no row names; return how many uploads they were of."""
-    gone = 0
-    for stray in incoming.strays(volume, older_than_s=older_than_s):
-        with db.write(engine) as connection:
-            # The row is ours while the file goes: nobody begins to send it again meanwhile.
-            ours = _new(connection, stray.sha256, stray.size).on_conflict_do_nothing().returning(uploads.c.sha256)
-            if connection.execute(ours).first() is not None:
-                _remove(connection, volume, stray.sha256)
-                gone += 1
-    return gone
+    for path in incoming.unnamed(volume, older_than_s=older_than_s):
+        path.unlink(missing_ok=True)
+    return sum(remove_stray(engine, stray) for stray in incoming.strays(volume, older_than_s=older_than_s))
+
+
+def remove_stray(engine: Engine, stray: Incoming) -> bool:
+    """Remove the files of an upload that has no row; return whether it had none."""
+    with db.write(engine) as connection:
+        # The row is ours while the file goes: nobody begins to send it again meanwhile.
+        ours = _new(connection, stray.sha256, stray.size).on_conflict_do_nothing().returning(uploads.c.sha256)
+        if connection.execute(ours).first() is None:
+            return False
+        _remove(connection, stray.volume, stray.sha256)
+    return True
+
+
+def known(connection: Connection, sha256: Sequence[str]) -> set[str]:
+    """Return those that are uploads, complete or not."""
+    return set(connection.execute(sa.select(uploads.c.sha256).where(uploads.c.sha256.in_(sha256))).scalars())
+
+
+def void(connection: Connection, volume: Path, sha256: str, complete_at: datetime) -> bool:
+    """Throw away a content that is not what its name says, so that it can be sent again.
+
+    Return False when it was sent again, or deleted, since it was complete at that time.
+    """
+    if not _locked(connection, sha256, uploads.c.complete_at == complete_at):
+        return False
+    change = sa.update(uploads).where(uploads.c.sha256 == sha256)
+    connection.execute(change.values(complete_at=None, received=0))
+    Incoming(volume, sha256, 1).remove()
+    return True
 
 
 def _locked(connection: Connection, sha256: str, *where: sa.ColumnElement[bool]) -> bool:

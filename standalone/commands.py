@@ -73,3 +73,44 @@ def sql(statement: str | None, *, output: str, limit: int, timeout: float) -> No
     answers.show(answer, output)
     if answer.more:
         click.echo(f"There are more rows than {limit}; --limit shows more of them.", err=True)
+
+
+@click.command()
+@click.option(
+    "--fix", is_flag=True, help="Mend what can be mended: forget rows without their file, remove what is left."
+)
+@click.option("--quick", is_flag=True, help="Compare sizes alone; read no file.")
+@click.option(
+    "-o",
+    "--output",
+    type=click.Choice(["table", "json"]),
+    default="table",
+    show_default=True,
+    help="For people, or programs.",
+)
+@click.option("--json", "as_json", is_flag=True, help="The same as -o json.")
+def fsck(*, fix: bool, quick: bool, output: str, as_json: bool) -> None:
+    """Find where the database and the files on the volume disagree; --fix mends it. Safe while the stack runs.
+
+    FITQ_DATABASE_URL and FITQ_VOLUME say which; else they are those of FITQ_HOME (default ./.fitq). Never touched: the
+    folder of an attempt that runs, what is younger than an hour, and the folder `data`.
+
+    Ends with status 0 when all is well, 1 when something was found (mended or not), 2 when it cannot look.
+    """
+    from shared import settings
+    from shared.errors import Misconfigured
+    from shared.volume import report
+    from standalone import fsck as checks
+
+    try:
+        made = checks.run(settings.load(), fix=fix, quick=quick)
+    except Misconfigured as error:
+        click.echo(f"fitq fsck: {error.message}", err=True)
+        sys.exit(2)
+    except Exception as error:
+        if (reason := report.reason(error)) is None:
+            raise
+        click.echo(f"fitq fsck: {reason}", err=True)
+        sys.exit(2)
+    checks.show(made, "json" if as_json else output)
+    sys.exit(made.status)

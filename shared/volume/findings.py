@@ -12,6 +12,8 @@ class Fault(StrEnum):
     MISSING = "missing"
     #: A row's file has another size or another content.
     DAMAGED = "damaged"
+    #: A row's file may be whole, and cannot be read.
+    UNREADABLE = "unreadable"
     #: No row names the file.
     ORPHAN = "orphan"
     #: The job's files were deleted, and some are left.

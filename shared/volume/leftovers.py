@@ -86,7 +86,7 @@ def _deleted(volume: Path, name: str, files: list[_File]) -> Iterator[Finding]:
 def _orphans(volume: Path, files: list[_File], job: Standing, oldest: float) -> Iterator[Finding]:
     for file in files:
         if file.changed < oldest and not _is_needed(file.path, job):
-            mend = partial(_remove, volume / file.path)
+            mend = partial(remove, volume / file.path)
             yield Finding(Fault.ORPHAN, file.path, file.bytes, "No row names this file.", mend)
 
 
@@ -121,7 +121,8 @@ def _files(volume: Path, folder: str) -> Iterator[_File]:
         yield _File(path, stat.st_size, stat.st_mtime)
 
 
-def _remove(path: Path) -> bool:
+def remove(path: Path) -> bool:
+    """Remove a file; return whether it was there."""
     try:
         path.unlink()
     except FileNotFoundError:
