@@ -35,8 +35,6 @@ def make_app(settings: Settings, name: str = "fitq") -> Celery:
         task_default_queue="cpu",
         task_create_missing_queues=True,
         worker_prefetch_multiplier=1,
-        # Redis: a bell is fetched when a thread is free for it, never before.
-        worker_disable_prefetch=True,
         worker_enable_remote_control=False,
         worker_hijack_root_logger=False,
         worker_send_task_events=False,

@@ -1,5 +1,6 @@
 """The worker process: the Celery application, its signals, and what lives beside it. Imports no Keras."""
 
+import functools
 import os
 import signal
 import socket
@@ -11,10 +12,12 @@ from celery import signals
 from setproctitle import setproctitle
 
 from shared import broker, db, log, preflight, settings
-from shared.states import Lane
-from worker import guard, launch, runner_entry
+from worker import guard, launch, run, runner_entry
 from worker.control import bell
 from worker.host import Host
+
+#: Seconds that a supervisor may take to leave after the shutdown's time.
+_LATE_S = 5.0
 
 _log = log.get(__name__)
 
@@ -38,28 +41,28 @@ def main() -> None:
     launch.start_forkserver()
     host = Host(config, engine, name, socket.gethostname())
     host.beat.start()
-    rings = broker.Bell(app)
-    threading.Thread(target=_warm_up, args=(host, rings), name="warm-up", daemon=True).start()
+    threading.Thread(target=_warm_up, args=(host,), name="warm-up", daemon=True).start()
     if config.embedded_broker:
         # No message can come from another process: the worker rings for itself.
-        threading.Thread(target=bell.ring_here, args=(host, rings), name="bell loop", daemon=True).start()
+        threading.Thread(target=bell.ring_here, args=(host, broker.Bell(app)), name="bell loop", daemon=True).start()
     try:
         app.worker_main(_arguments(name))
     finally:
         host.drain()
+        if not host.slots.close(until=host.drain_by + _LATE_S):
+            _log.warning("a job was not given back in time: its lease will expire")
         host.beat.stop()
         engine.dispose()
 
 
 def _arguments(name: str) -> list[str]:
-    interactive = Lane.INTERACTIVE in config.lanes
-    concurrency = config.slots + interactive
-    arguments = ["--quiet", "worker", "--pool", "threads", "--concurrency", str(concurrency), "--hostname", name]
+    # A bell is answered where it is heard: nothing of Celery's waits for a job.
+    arguments = ["--quiet", "worker", "--pool", "solo", "--hostname", name]
     arguments += ["--queues", ",".join(config.lanes), "--loglevel", "WARNING"]
     return [*arguments, "--without-gossip", "--without-mingle", "--without-heartbeat"]
 
 
-def _warm_up(host: Host, rings: broker.Bell) -> None:
+def _warm_up(host: Host) -> None:
     """Wait until runners can start; then take what waits."""
     try:
         launch.wait_until_warm(runner_entry.say_warm)
@@ -69,8 +72,9 @@ def _warm_up(host: Host, rings: broker.Bell) -> None:
     host.ready.set()
     host.beat.tell()
     _log.info("ready", worker=host.name, lanes=",".join(config.lanes), slots=config.slots)
+    host.slots.start(functools.partial(run.take, host))
     for lane in config.lanes:
-        rings.ring(lane)
+        host.slots.ring(lane)
 
 
 @signals.worker_ready.connect  # type: ignore[untyped-decorator] # Celery has no types

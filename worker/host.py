@@ -11,10 +11,8 @@ from sqlalchemy import Engine
 from shared.settings import Settings
 from shared.version import VERSION
 from worker.lease import Beat
+from worker.memory import Memory
 from worker.slots import Slots
-
-#: MiB that a machine keeps for itself.
-_RESERVE_MB = 256
 
 
 class Host:
@@ -26,7 +24,8 @@ class Host:
         self.engine = engine
         self.name = name
         self.hostname = hostname
-        self.slots = Slots(settings.slots)
+        self.slots = Slots(settings.lanes, settings.slots)
+        self.memory = Memory()
         self.ready = threading.Event()
         self.draining = threading.Event()
         #: When a shutdown must be over, by the monotonic clock; far away until one begins.
@@ -34,12 +33,6 @@ class Host:
         #: Held from the look at free memory until a job's share of it is promised.
         self.claiming = threading.Lock()
         self.beat = Beat(engine, name, lease_s=settings.lease_s, beat_s=settings.beat_s, about=self.about)
-
-    @property
-    def free_memory_mb(self) -> int:
-        """Memory that no running job has been promised, MiB."""
-        available = int(psutil.virtual_memory().available) >> 20
-        return max(0, available - self.slots.promised_mb - _RESERVE_MB)
 
     def about(self) -> dict[str, Any]:
         """Return the worker's columns of the workers' table."""
@@ -50,7 +43,7 @@ class Host:
             "lanes": list(self.settings.lanes),
             "slots": self.settings.slots,
             "state": state,
-            "free_memory_mb": self.free_memory_mb,
+            "free_memory_mb": self.memory.free_mb,
             "version": VERSION,
         }
 

@@ -34,18 +34,17 @@ _log = log.get(__name__)
 def take(host: Host, lane: Lane) -> int:
     """Run the best waiting jobs of a lane, one after another, until none is left; return how many.
 
-    Does nothing without a free slot: a bell that comes twice, late, or to a busy worker is harmless.
-    The lanes that share the slot take turns, so that a long queue in one starves no other.
+    A bell that comes twice, late or for nothing finds nothing. The lanes that share the slot take
+    turns, so that a long queue in one starves no other.
     """
     taken = 0
     lanes = _sharing(host, lane)
-    with host.slots.take(lane) as free:
-        while free and host.ready.is_set() and not host.draining.is_set():
-            served = next((one for one in lanes if _take_one(host, one)), None)
-            if served is None:
-                break
-            taken += 1
-            lanes.append(lanes.pop(lanes.index(served)))
+    while not host.draining.is_set():
+        served = next((one for one in lanes if _take_one(host, one)), None)
+        if served is None:
+            break
+        taken += 1
+        lanes.append(lanes.pop(lanes.index(served)))
     return taken
 
 
@@ -60,11 +59,13 @@ def _take_one(host: Host, lane: Lane) -> bool:
     attempt = _claim(host, lane)
     if attempt is None:
         return False
+    # Where one job waited more may wait: the next free slot looks as well.
+    host.slots.ring(lane)
     with structlog.contextvars.bound_contextvars(job_id=attempt.job_id, attempt=attempt.number):
         try:
             _supervise(host, attempt)
         finally:
-            host.slots.promise(attempt.job_id, 0)
+            host.memory.promise(attempt.job_id, 0)
     return True
 
 
@@ -80,11 +81,11 @@ def _claim(host: Host, lane: Lane) -> Attempt | None:
                 lane=lane,
                 worker=host.name,
                 host=host.hostname,
-                free_memory_mb=host.free_memory_mb,
+                free_memory_mb=host.memory.free_mb,
                 lease_s=host.settings.lease_s,
             )
             if attempt is not None:
-                host.slots.promise(attempt.job_id, attempt.memory_mb)
+                host.memory.promise(attempt.job_id, attempt.memory_mb)
             return attempt
     except Exception as error:
         if not db.is_away(error):

@@ -207,7 +207,7 @@ class Watch:
             return None
         self._sampled = now
         used = self._running.memory_mb(self._limits.memory_mb)
-        self._host.slots.promise(self._attempt.job_id, self._limits.memory_mb - used)
+        self._host.memory.promise(self._attempt.job_id, self._limits.memory_mb - used)
         if used <= self._limits.memory_mb:
             return None
         asked = self._limits.memory_mb

@@ -1,5 +1,7 @@
 """The bell loop: rings again for jobs that wait although a slot is free. Heals every lost message."""
 
+from collections import Counter
+
 from sqlalchemy import Engine
 
 from shared import db, log, queues, workers
@@ -15,30 +17,35 @@ _HERE_S = 0.1
 _log = log.get(__name__)
 
 
-def free_slots(engine: Engine, *, lease_s: float) -> dict[str, int]:
-    """Return how many more jobs of each lane the ready workers could run."""
+def listeners(engine: Engine, *, lease_s: float) -> dict[str, int]:
+    """Return how many ready workers hear the bell of each lane in which one of them has a free slot."""
     with db.read(engine) as connection:
         ready = [one for one in workers.alive(connection, within_s=lease_s) if one.state == "ready"]
         running = queues.running(connection)
-    slots: dict[str, int] = {}
+    heard: Counter[str] = Counter()
+    slots: Counter[str] = Counter()
     for worker in ready:
         for lane in worker.lanes:
-            slots[lane] = slots.get(lane, 0) + (1 if lane == Lane.INTERACTIVE else worker.slots)
-    return {lane: max(0, count - running.get(lane, 0)) for lane, count in slots.items()}
+            heard[lane] += 1
+            slots[lane] += 1 if lane == Lane.INTERACTIVE else worker.slots
+    return {lane: count for lane, count in heard.items() if slots[lane] > running.get(lane, 0)}
 
 
 def ring_for_waiting(engine: Engine, bell: Bell, *, lease_s: float, older_than_s: float = FORGOTTEN_S) -> int:
-    """Ring once for each waiting job that a free slot could take; return how often."""
+    """Ring once for each worker that may have a free slot for a waiting job; return how often.
+
+    A broker hands bells out in turn, also to workers that are busy. One is enough for all slots of a
+    worker, since whoever finds a job wakes the next slot.
+    """
     with db.read(engine) as connection:
         waiting = queues.waiting(connection, older_than_s=older_than_s)
     if not waiting:
         return 0
-    free = free_slots(engine, lease_s=lease_s)
-    rings = {lane: min(count, free.get(lane, 0)) for lane, count in waiting.items()}
-    for lane, count in rings.items():
-        for _ in range(count):
-            bell.ring(lane)
-    return sum(rings.values())
+    heard = listeners(engine, lease_s=lease_s)
+    rings = [lane for lane in waiting for _ in range(heard.get(lane, 0))]
+    for lane in rings:
+        bell.ring(lane)
+    return len(rings)
 
 
 def ring_here(host: Host, bell: Bell) -> None:

@@ -60,19 +60,21 @@ def rings(engine):
     return sorted(rung.rung)
 
 
-def test_a_lost_bell_is_rung_again_once_for_each_free_slot(engine):
-    for _ in range(5):
+def test_a_lost_bell_is_rung_again_once_for_each_worker_while_a_slot_is_free(engine):
+    for _ in range(4):
         submit(engine)
     submit(engine, "interactive")
     submit(engine, "gpu")
     assert rings(engine) == [], "nobody is there to hear it"
 
-    worker(engine)
-    assert rings(engine) == ["cpu", "cpu", "interactive"]
+    worker(engine, slots=2)
+    assert rings(engine) == ["cpu", "interactive"]
     claim(engine, 30)
     assert rings(engine) == ["cpu", "interactive"]
-    worker(engine, "another", slots=8)
-    assert rings(engine) == ["cpu"] * 4 + ["interactive"]
+    claim(engine, 30)
+    assert rings(engine) == ["interactive"], "no slot is free"
+    worker(engine, "another", slots=1)
+    assert rings(engine) == ["cpu", "cpu", "interactive", "interactive"], "not the busy one alone"
 
 
 def test_a_fresh_job_is_left_to_its_own_bell_and_a_warming_worker_to_its_imports(engine):

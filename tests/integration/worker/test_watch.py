@@ -14,8 +14,8 @@ from shared.states import CancelMode, Failure, Kind, Lane
 from tests.integration.worker import runners
 from worker import launch
 from worker.lease import Lease
+from worker.memory import Memory
 from worker.report import Cancelled, FailedWith, Released, Succeeded
-from worker.slots import Slots
 from worker.watch import Watch
 from worker.wire import Assignment
 
@@ -48,7 +48,7 @@ def watch(tmp_path):
         attempt = Attempt(JOB, 1, Kind.TRAIN, Lane.CPU, spec, None, 0, resources.get("memory_mb", 4096), 0.0, None)
         assignment = Assignment(JOB, 1, "train", spec, None, 0, (), None, str(tmp_path), 1, None, 1.0)
         settings = SimpleNamespace(drain_s=2.0)
-        host = SimpleNamespace(settings=settings, draining=threading.Event(), drain_by=math.inf, slots=Slots(1))
+        host = SimpleNamespace(settings=settings, draining=threading.Event(), drain_by=math.inf, memory=Memory())
         lease = Lease(JOB, 1)
         running = launch.launch(target, assignment)
         started.append(running)
