@@ -11,6 +11,7 @@ from sqlalchemy.engine import make_url
 from sqlalchemy.exc import DBAPIError
 
 from shared.errors import Misconfigured
+from shared.failpoints import Reached
 
 #: Seconds that a writer waits for another one (SQLite) or for a connection to open (PostgreSQL).
 BUSY_S = 30
@@ -93,7 +94,7 @@ _AWAY_CODES = frozenset({5, 6, 10, 13, 14})
 
 def is_away(error: Exception) -> bool:
     """Whether the database (not the statement) failed, so that the same work may be tried again."""
-    if isinstance(error, sa.exc.TimeoutError):
+    if isinstance(error, sa.exc.TimeoutError | Reached):
         return True
     if not isinstance(error, DBAPIError):
         return False

@@ -18,9 +18,10 @@ from sqlalchemy import Connection, Engine
 from sqlalchemy.exc import IntegrityError
 from uuid6 import uuid7
 
-from shared import attempts, db, events, lineage, parts, refs, states, uploads
+from shared import attempts, db, events, failpoints, lineage, parts, refs, states, uploads
 from shared.clock import after, now, unix_now
 from shared.errors import Conflict, LeaseLost, Unavailable
+from shared.failpoints import Point
 from shared.lineage import Source
 from shared.spec import SPEC_VERSION, ExportSpec, Spec
 from shared.states import CancelMode, Failure, Kind, Lane, State
@@ -134,10 +135,14 @@ def submit_once(engine: Engine, spec: Spec | ExportSpec, *, idempotency_key: str
     """
     try:
         with db.write(engine) as connection:
-            return submit(connection, spec, idempotency_key=idempotency_key, fingerprint=fingerprint)
+            submitted = submit(connection, spec, idempotency_key=idempotency_key, fingerprint=fingerprint)
+            failpoints.reach(Point.AFTER_INSERT_BEFORE_COMMIT)
     except IntegrityError:
         if idempotency_key is None:
             raise
+    else:
+        failpoints.reach(Point.AFTER_COMMIT_BEFORE_REPLY)
+        return submitted
     with db.read(engine) as connection:
         known = by_key(connection, idempotency_key, fingerprint)
     if known is None:

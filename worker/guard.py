@@ -2,8 +2,9 @@
 
 Left to itself, multiprocessing's forkserver and its children survive a `kill -9` of the worker. So
 the forkserver leaves the worker's session (Ctrl-C is not for it), and asks the kernel for a SIGKILL
-when the worker dies; a runner asks for the same when the forkserver dies. Imports nothing heavy: it
-must be in force before the long import of Keras.
+when the worker dies; a runner asks for the same when the forkserver dies. What a runner's own
+children leave behind is handed up to the forkserver, where the worker finds it (`launch.Running.kill`).
+Imports nothing heavy: it must be in force before the long import of Keras.
 """
 
 import ctypes
@@ -13,6 +14,7 @@ import sys
 
 _PR_SET_PDEATHSIG = 1
 _PR_SET_DUMPABLE = 4
+_PR_SET_CHILD_SUBREAPER = 36
 
 #: The process that imported this module: in a runner, its forkserver.
 FORKSERVER_PID = os.getpid()
@@ -30,6 +32,12 @@ def die_with_parent() -> None:
         ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
+def _adopt_orphans() -> None:
+    """Become the parent of what is orphaned below this process, however it left its session (Linux)."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_CHILD_SUBREAPER, 1)
+
+
 def _ignore_requests() -> None:
     """Leave orderly ends to the worker: a service manager may signal every process at once."""
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT):
@@ -40,6 +48,7 @@ def guard_forkserver() -> None:
     """Leave the worker's session, ignore what asks the worker to end, die with it."""
     os.setsid()
     _ignore_requests()
+    _adopt_orphans()
     die_with_parent()
 
 
@@ -47,6 +56,7 @@ def guard_runner() -> None:
     """Lead a process group of one's own, die with the forkserver; called first of all in a runner."""
     os.setsid()
     _ignore_requests()
+    _adopt_orphans()
     die_with_parent()
     if os.getppid() != FORKSERVER_PID:
         # It died between the fork and the request above.

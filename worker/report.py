@@ -15,9 +15,10 @@ from typing import Any, Self
 
 from sqlalchemy import Connection, Engine
 
-from shared import attempts, checkpoints, db, events, jobs, log, metrics, store
+from shared import attempts, checkpoints, db, events, failpoints, jobs, log, metrics, store
 from shared.checkpoints import Retention
 from shared.errors import LeaseLost
+from shared.failpoints import Point
 from shared.states import Failure
 from worker.lease import Lease
 from worker.wire import Artifact, Checkpointed, Epoch, Finished, Progress, Resumed, Started
@@ -206,6 +207,10 @@ class Reporter:
                         said = []
                     stale += self._apply(connection, message, said)
                 events.append(connection, job_id, said)
+            if any(isinstance(message, Epoch) for message in batch):
+                failpoints.reach(Point.IN_EPOCH_TX_BEFORE_COMMIT)
+        if batch:
+            failpoints.reach(Point.AFTER_COMMIT_LOST_REPLY)
         return stale
 
     def _apply(self, connection: Connection, message: _Said, said: list[tuple[str, dict[str, Any]]]) -> list[str]:

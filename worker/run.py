@@ -13,8 +13,9 @@ import time
 import psutil
 import structlog
 
-from shared import checkpoints, db, jobs, log, store
+from shared import checkpoints, db, failpoints, jobs, log, store
 from shared.checkpoints import Retention, Saved
+from shared.failpoints import Point
 from shared.jobs import Attempt
 from shared.states import Failure, Lane
 from shared.store import StoredFile
@@ -97,6 +98,7 @@ def _claim(host: Host, lane: Lane) -> Attempt | None:
 def _supervise(host: Host, attempt: Attempt) -> None:
     """Run one claimed attempt to its end."""
     _log.info("attempt begins", kind=attempt.kind)
+    failpoints.reach(Point.AFTER_CLAIM_BEFORE_START)
     with host.beat.hold(attempt.job_id, attempt.number) as lease:
         kept = attempt.spec.get("checkpoint", {})
         retention = Retention(kept.get("keep_best", 1), kept.get("keep_last", 2))
@@ -106,6 +108,7 @@ def _supervise(host: Host, attempt: Attempt) -> None:
                 _log.warning("attempt abandoned: the lease is lost")
                 return
             written = reporter.end(ending, give_up=lambda: time.monotonic() > host.drain_by)
+            failpoints.reach(Point.AFTER_END_BEFORE_NEXT)
             _log.info("attempt ended", outcome=type(ending).__name__, written=written, **_details(ending))
 
 

@@ -8,6 +8,7 @@ import importlib
 import os
 import sys
 import threading
+import time
 import traceback
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -15,8 +16,9 @@ from pathlib import Path
 import tensorflow as tf
 from setproctitle import setproctitle
 
-from shared import store
+from shared import failpoints, store
 from shared.errors import CheckpointCorrupt, FitqError
+from shared.failpoints import Point
 from shared.states import Failure
 from worker import guard, wire
 from worker.training import kinds, preload
@@ -24,6 +26,10 @@ from worker.wire import Assignment, Failed, Finished, Save, Stop, Stopped
 
 #: Exit status of a runner that has said how it ended, and of one whose supervisor is gone.
 _SAID, _ORPHAN = 0, 75
+#: Bytes that an attempt may print, roughly: what comes after them is dropped.
+LOG_BYTES = 64 << 20
+#: Seconds between two looks at the log's size.
+_LOOK_S = 0.5
 
 
 def say_warm(connection: Connection) -> None:
@@ -83,6 +89,7 @@ def main(connection: Connection, assignment: Assignment) -> None:
     setproctitle(f"fitq runner {assignment.job_id} #{assignment.attempt}")
     report = PipeReport(connection)
     report.say(run(assignment, report))
+    failpoints.reach(Point.AFTER_RESULT_BEFORE_EXIT)
     sys.stdout.flush()
     sys.stderr.flush()
     os._exit(_SAID)
@@ -97,6 +104,18 @@ def _log_to(path: Path) -> None:
     os.close(descriptor)
     sys.stdout = os.fdopen(1, "w", buffering=1, closefd=False)
     sys.stderr = os.fdopen(2, "w", buffering=1, closefd=False)
+    threading.Thread(target=_bound_log, name="log", daemon=True).start()
+
+
+def _bound_log() -> None:
+    """Drop what is printed once the log is full: a job that floods it must not fill the volume."""
+    while os.fstat(1).st_size < LOG_BYTES:
+        time.sleep(_LOOK_S)
+    os.write(1, b"\nfitq: the log is full; nothing more is kept of it.\n")
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, 1)
+    os.dup2(nowhere, 2)
+    os.close(nowhere)
 
 
 def run(assignment: Assignment, report: PipeReport) -> Finished | Stopped | Failed:

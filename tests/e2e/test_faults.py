@@ -175,7 +175,10 @@ def test_cancel_after_the_epoch_keeps_its_checkpoint_and_retry_goes_on_from_it(s
         ("hog", {"memory_mb": 700}, "oom_host", "memory_mb 700"),
         ("hang", {"time_limit_s": 1}, "timeout", "time_limit_s of 1 s"),
         ("hang", {"stall_limit_s": 1}, "stalled", "stall_limit_s"),
+        ("gil", {"stall_limit_s": 1}, "stalled", "stall_limit_s"),
         ("segfault", {}, "crashed", "SIGSEGV"),
+        ("abort", {}, "crashed", "SIGABRT"),
+        ("bus", {}, "crashed", "SIGBUS"),
         ("exit", {}, "crashed", "status 0"),
     ],
 )
@@ -184,6 +187,37 @@ def test_each_way_to_fail_has_its_class(queue, fault, resources, code, says):
 
     assert (job.state, job.data["error"]["code"]) == ("failed", code)
     assert says in job.data["error"]["message"]
+
+
+def test_a_flood_of_output_is_cut_and_harms_nobody(stack, queue, undisturbed):
+    job = queue.submit(spec(tags={"fault": "flood"})).wait(PATIENCE_S)
+
+    assert_same(stack, job, undisturbed)
+    log = stack.home / "volume" / "jobs" / job.id / "1" / "log.txt"
+    assert 1 << 20 <= log.stat().st_size < 15 << 20
+    assert log.read_text().endswith("fitq: the log is full; nothing more is kept of it.\n")
+
+
+@pytest.fixture
+def few_processes():
+    """A control group that holds at most two hundred threads."""
+    group = Path("/sys/fs/cgroup/pids/fitq-test")
+    try:
+        group.mkdir()
+        (group / "pids.max").write_text("200")
+    except OSError as error:
+        pytest.skip(f"no right to make a control group: {error}")
+    yield
+    until(lambda: not (group / "cgroup.procs").read_text(), "an empty control group")
+    group.rmdir()
+
+
+def test_threads_without_end_meet_the_machines_limit_and_the_worker_lives(few_processes, queue):
+    job = queue.submit(spec(tags={"fault": "threads"}, retries=0)).wait(PATIENCE_S)
+
+    assert (job.state, job.data["error"]["code"]) == ("failed", "internal")
+    assert "can't start new thread" in job.data["error"]["message"]
+    queue.submit(spec(fit={"epochs": 1})).wait(PATIENCE_S).raise_for_state()
 
 
 def test_a_job_that_kills_its_runner_each_time_blocks_nobody(stack, queue):

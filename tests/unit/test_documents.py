@@ -9,6 +9,7 @@ from typing import Any, get_args
 import pytest
 from pydantic import BaseModel
 
+from shared.failpoints import Point
 from shared.settings import Settings
 from shared.spec import SPECS
 
@@ -127,3 +128,9 @@ def test_every_fault_has_its_test_or_says_why_it_has_none():
     assert told == {f"{kind}{n:0{width.get(kind, 2)}}": 1 for kind, most in FAULTS.items() for n in range(1, most + 1)}
     assert [ids for ids, row in rows if "::" not in row and "not tested here" not in row] == []
     assert missing_tests("docs/reliability.md") == []
+
+
+def test_every_failpoint_is_explained():
+    explained = re.findall(r"^\| `(\w+)` \|", page("docs/reliability.md"), re.MULTILINE)
+
+    assert sorted(explained) == sorted(Point)

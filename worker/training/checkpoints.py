@@ -20,8 +20,9 @@ import numpy as np
 from keras.src.backend.common import global_state
 from keras.src.random import seed_generator
 
-from shared import store
+from shared import failpoints, store
 from shared.errors import CheckpointCorrupt
+from shared.failpoints import Point
 from shared.store import StoredFile
 from worker.training import state
 from worker.training.modelfiles import keras3, optimizers
@@ -135,6 +136,7 @@ def write(
     members["manifest"] = np.frombuffer(json.dumps(manifest).encode(), np.uint8)
     with store.writing(volume, path) as file:
         np.savez(file, **members)  # type: ignore[arg-type]
+        failpoints.reach(Point.MID_CHECKPOINT_WRITE)
     return store.describe(volume, path)
 
 

@@ -13,8 +13,9 @@ from typing import Any
 import keras
 import numpy as np
 
-from shared import store
+from shared import failpoints, store
 from shared.errors import BadData, BadSpec, CheckpointCorrupt, NaNLoss
+from shared.failpoints import Point
 from shared.spec import TrainSpec
 from worker.training import batches, callbacks, checkpoints, engine, pulse
 from worker.training.checkpoints import Contents, Position, Progress
@@ -312,6 +313,7 @@ class Session:
             weights_sha256=self.weights_sha256,
             about=self._about,
         )
+        failpoints.reach(Point.AFTER_RENAME_BEFORE_ROW)
         self._saved_at = self.position
         self._saved_time = time.monotonic()
         monitor, value, greater = self._monitored(logs)

@@ -1,6 +1,7 @@
 """Runners that behave badly: each is the main of a child process."""
 
 import os
+import signal
 import struct
 import subprocess
 import sys
@@ -12,8 +13,7 @@ from worker.wire import Artifact, Checkpointed, Failed, Finished, Progress, Star
 
 
 def _begin():
-    os.setsid()
-    guard.die_with_parent()
+    guard.guard_runner()
 
 
 def half_a_message(connection, assignment):
@@ -92,6 +92,23 @@ def leaves_a_child(connection, assignment):
     wire.send(connection, Progress(f"{child.pid}"))
     wire.send(connection, Finished({"child": child.pid}))
     os._exit(0)
+
+
+def leaves_a_daemon(connection, assignment):
+    """Leave a process in a session of its own, whose parent has ended."""
+    _begin()
+    mine, daemons = os.pipe()
+    if os.fork() == 0:
+        os.setsid()
+        if os.fork() == 0:
+            os.write(daemons, str(os.getpid()).encode())
+            time.sleep(600)
+        os._exit(0)
+    os.wait()
+    wire.send(connection, Progress(os.read(mine, 20).decode()))
+    if assignment.seed:
+        os.kill(os.getpid(), signal.SIGSEGV)
+    time.sleep(600)
 
 
 def dies_without_a_word(connection, assignment):

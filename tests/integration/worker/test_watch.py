@@ -43,10 +43,10 @@ def watch(tmp_path):
     """Start a runner and give its watch, lease, host and process."""
     started = []
 
-    def begin(target, **resources):
+    def begin(target, *, seed=0, **resources):
         spec = {"resources": resources}
         attempt = Attempt(JOB, 1, Kind.TRAIN, Lane.CPU, spec, None, 0, resources.get("memory_mb", 4096), 0.0, None)
-        assignment = Assignment(JOB, 1, "train", spec, None, 0, (), None, str(tmp_path), 1, None, 1.0)
+        assignment = Assignment(JOB, 1, "train", spec, None, seed, (), None, str(tmp_path), 1, None, 1.0)
         settings = SimpleNamespace(drain_s=2.0)
         host = SimpleNamespace(settings=settings, draining=threading.Event(), drain_by=math.inf, memory=Memory())
         lease = Lease(JOB, 1)
@@ -63,6 +63,13 @@ def watch(tmp_path):
 
 def gone(pid):
     return not psutil.pid_exists(pid) or psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
+
+
+def until(condition):
+    deadline = time.monotonic() + 10
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
 
 
 @pytest.mark.parametrize(
@@ -130,10 +137,28 @@ def test_what_a_runner_started_ends_with_it(watch):
     ending = watch(runners.leaves_a_child).watch.until_the_end()
 
     assert isinstance(ending, Succeeded)
-    deadline = time.monotonic() + 10
-    while not gone(ending.finished.value["child"]):
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
+    until(lambda: gone(ending.finished.value["child"]))
+
+
+@pytest.mark.parametrize("crashes", [False, True])
+def test_what_left_the_runners_session_ends_with_it_and_another_jobs_does_not(watch, crashes):
+    other = watch(runners.leaves_a_daemon)
+    others = threading.Thread(target=other.watch.until_the_end)
+    others.start()
+    it = watch(runners.leaves_a_daemon, seed=int(crashes))
+    if not crashes:
+        threading.Timer(1.0, lambda: setattr(it.lease, "lost", True)).start()
+    it.watch.until_the_end()
+    until(lambda: other.watch._reporter.said)
+    daemon, anothers = (int(one.watch._reporter.said[0].phase) for one in (it, other))
+    it.running.kill()
+    assert gone(daemon)
+    assert not gone(anothers)
+
+    other.lease.lost = True
+    others.join()
+    other.running.kill()
+    assert gone(anothers)
 
 
 def test_a_runner_that_dies_while_the_worker_shuts_down_is_no_fault(watch):

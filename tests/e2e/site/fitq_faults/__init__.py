@@ -1,11 +1,16 @@
 """A site's package, imported in the runner only: makes jobs misbehave as their tag `fault` says."""
 
 import ctypes
+import inspect
 import os
+import signal
 import subprocess
 import sys
+import threading
 import time
+from pathlib import Path
 
+from worker import runner
 from worker.training import kinds
 
 _train = kinds.ACTIONS["train"]
@@ -34,7 +39,35 @@ def _spawn():
     time.sleep(3600)
 
 
-FAULTS = {"segfault": _segfault, "hang": _hang, "hog": _hog, "exit": _exit, "spawn": _spawn}
+def _abort():
+    os.abort()
+
+
+def _bus():
+    os.kill(os.getpid(), signal.SIGBUS)
+
+
+def _gil():
+    """Hang with the interpreter's lock held: no thread of this process runs any more."""
+    ctypes.PyDLL(None).sleep(3600)
+
+
+def _flood():
+    """Print ten megabytes a second for three seconds, past a limit of one."""
+    runner.LOG_BYTES = 1 << 20
+    for _ in range(300):
+        sys.stdout.write("x" * 99_999 + "\n")
+        time.sleep(0.01)
+
+
+def _threads():
+    """Start threads without end, under the limit that an operator has set for processes like this one."""
+    Path("/sys/fs/cgroup/pids/fitq-test/cgroup.procs").write_text(str(os.getpid()))
+    while True:
+        threading.Thread(target=time.sleep, args=(3600,), daemon=True).start()
+
+
+FAULTS = {name[1:]: fault for name, fault in globals().copy().items() if inspect.isfunction(fault)}
 
 
 def _faulty(assignment, report):
