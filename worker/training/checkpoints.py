@@ -57,6 +57,10 @@ class Progress:
     files: dict[str, Any] = field(default_factory=dict)
     #: What the data's files held (`worker/training/seals.py`); empty in older checkpoints.
     data: dict[str, dict[str, Any]] = field(default_factory=dict)
+    #: In which order the rows come (`engine.Loop.plan`); empty in older checkpoints.
+    plan: str = ""
+    #: Why the bits may differ from those of an undisturbed run, one sentence each.
+    inexact: list[str] = field(default_factory=list)
 
 
 @dataclass(frozen=True)

@@ -178,9 +178,13 @@ def _loaded(opened: list[_Opened], where: Place) -> list[Samples | Streamed]:
                 _whole(one, where) if isinstance(one.source, _CHECKED) else prepared.whole(one.reader, one.how)
             )
         else:
-            window = where.budget // _WINDOW // max(1, one.how.row_bytes(one.reader))
-            found[index] = Streamed(one.reader, one.how, window)
+            found[index] = Streamed(one.reader, one.how, _window(where.budget, one.how.row_bytes(one.reader)))
     return [found[index] for index in range(len(opened))]
+
+
+def _window(budget: int, row_bytes: int) -> int:
+    """Return the rows of a window, about."""
+    return budget // _WINDOW // max(1, row_bytes)
 
 
 def _whole(one: _Opened, where: Place) -> Samples:

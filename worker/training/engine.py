@@ -22,6 +22,8 @@ from worker.training.samples import Samples, Streamed
 from worker.training.streaming import Stream
 from worker.training.windows import Windows
 
+#: The plan of rows that come as they stand, streamed or not.
+IN_ORDER = "read in order"
 #: What a step works on → what the step function returns.
 Step = Callable[[Any], Any]
 
@@ -34,6 +36,8 @@ class Loop:
     order: Order
     #: What the step with a global number works on: a batch, or its row numbers.
     given: Callable[[int], Any]
+    #: How the rows come, in words that change when their order does.
+    plan: str
 
     def run(self, step: int) -> Any:
         """Run the step with this global number."""
@@ -54,14 +58,22 @@ def loop(model: Any, step: Callable[[Any], Any], samples: Samples | Streamed, or
 
     rows = tf.TensorSpec([order.batch_length], order.indices(0).dtype)
     return Loop(
-        _explaining(_compiled(model, on_rows, rows), what), order, lambda number: tf.constant(order.indices(number))
+        _explaining(_compiled(model, on_rows, rows), what),
+        order,
+        lambda number: tf.constant(order.indices(number)),
+        "kept in memory and shuffled" if order.shuffle else IN_ORDER,
     )
 
 
 def _streamed(model: Any, step: Callable[[Any], Any], samples: Streamed, order: Order, what: str) -> Loop:
     windows = Windows(samples.reader.starts, order.batch_size, samples.window, order.shuffle, order.seed)
     stream = Stream(samples, windows)
-    return Loop(_explaining(_compiled(model, step, stream.signature(order.batch_length)), what), order, stream.batch)
+    return Loop(
+        _explaining(_compiled(model, step, stream.signature(order.batch_length)), what),
+        order,
+        stream.batch,
+        windows.plan if order.shuffle else IN_ORDER,
+    )
 
 
 def _compiled(model: Any, function: Callable[[Any], Any], signature: Any) -> Callable[[Any], Any]:

@@ -12,15 +12,18 @@ from worker.wire import Assignment, Finished, Started, Stopped
 Action = Callable[[Assignment, Report], Finished | Stopped]
 
 
-def _action(run: Any, parse: Callable[[Any], Any] = specs.parse) -> Action:
+def _action(run: Any, parse: Callable[[Any], Any] = specs.parse, *, resumes: bool = False) -> Action:
+    """Return a kind's action; one that resumes passes on itself why the bits of an attempt may differ."""
+
     def act(assignment: Assignment, report: Report) -> Finished | Stopped:
         """Fix the numerics, say that the job's own code runs, and do it. Errors are those of `shared.errors`."""
         spec = parse(assignment.spec)
         chosen = origins.pin(assignment, spec, assignment.numerics or numerics.choose(assignment))
         reasons = numerics.apply(chosen)
         report.say(Started(chosen))
-        ended = cast("Finished | Stopped", run(assignment, spec, report, jit=chosen["jit"]))
-        if isinstance(ended, Finished) and reasons:
+        doubts = {"inexact": reasons} if resumes else {}
+        ended = cast("Finished | Stopped", run(assignment, spec, report, jit=chosen["jit"], **doubts))
+        if isinstance(ended, Finished) and reasons and not resumes:
             ended.value.update(exact=False, inexact_because=list(reasons))
         return ended
 
@@ -30,7 +33,7 @@ def _action(run: Any, parse: Callable[[Any], Any] = specs.parse) -> Action:
 #: The actions by kind. They raise `BadSpec`, `BadData`, `NaNLoss` or `CheckpointCorrupt` with a sentence for
 #: a person; OSError and running out of memory pass through as they are.
 ACTIONS: dict[str, Action] = {
-    Kind.TRAIN: _action(train.run),
+    Kind.TRAIN: _action(train.run, resumes=True),
     Kind.EVALUATE: _action(evaluate.run),
     Kind.PREDICT: _action(predict.run),
     Kind.CHECK: _action(check.run),

@@ -44,13 +44,15 @@ class Session:
         report: Report,
         about: dict[str, Any],
         seals: Seals,
+        inexact: Sequence[str] = (),
     ) -> None:
         """Make the callbacks and the loops; nothing runs yet. Raise `BadSpec`.
 
         `about` is what each checkpoint says about the model besides: architecture and compile. `seals` are those of
-        the files that the data comes from.
+        the files that the data comes from, `inexact` why this attempt may give other bits.
         """
         self._about, self._seals = about, seals
+        self.inexact = list(inexact)
         self.assignment, self.spec, self.model, self.report = assignment, spec, model, report
         fit = spec.fit
         self.class_names = train.class_names
@@ -142,6 +144,17 @@ class Session:
         self.position = self._saved_at = progress.position
         self.weights_sha256 = contents.manifest["weights_sha256"]
         self.finished_as = candidate.name if progress.finished else None
+        self._inherit_doubts(progress, candidate)
+
+    def _inherit_doubts(self, progress: Progress, candidate: Resumable) -> None:
+        """Go on with the reasons for which the bits may differ, and look for one in the order of the rows."""
+        reasons = list(progress.inexact)
+        if progress.plan not in {"", self._training.plan} and not candidate.inherited:
+            reasons.append(
+                f"The training data was {progress.plan} when the job was interrupted and is {self._training.plan} now: "
+                "its rows come in another order."
+            )
+        self.inexact = list(dict.fromkeys(reasons + self.inexact))
 
     # --- epochs ---
 
@@ -301,6 +314,8 @@ class Session:
             states,
             self.files.state(),
             self._seals.state(),
+            self._training.plan,
+            self.inexact,
         )
         self.weights_sha256 = checkpoints.digest(self.model)
         file = checkpoints.write(

@@ -1,5 +1,6 @@
 """The train job."""
 
+from collections.abc import Sequence
 from typing import Any
 
 from shared.errors import NaNLoss
@@ -14,9 +15,14 @@ from worker.training.sources.place import Place
 from worker.wire import Assignment, Finished, Stopped
 
 
-def run(assignment: Assignment, spec: TrainSpec, report: Report, *, jit: bool) -> Finished | Stopped:
-    """Train a model, from the job's newest checkpoint if it has one."""
-    session = _prepare(assignment, spec, report, jit=jit)
+def run(
+    assignment: Assignment, spec: TrainSpec, report: Report, *, jit: bool, inexact: Sequence[str] = ()
+) -> Finished | Stopped:
+    """Train a model, from the job's newest checkpoint if it has one.
+
+    `inexact` is why this attempt may give other bits than an undisturbed run: its checkpoints pass it on.
+    """
+    session = _prepare(assignment, spec, report, jit=jit, inexact=inexact)
     session.begin()
     try:
         mode = None if session.finished_as else session.train()
@@ -31,7 +37,7 @@ def run(assignment: Assignment, spec: TrainSpec, report: Report, *, jit: bool) -
     return Finished(_value(session), session.weights_sha256, final)
 
 
-def _prepare(assignment: Assignment, spec: TrainSpec, report: Report, *, jit: bool) -> Session:
+def _prepare(assignment: Assignment, spec: TrainSpec, report: Report, *, jit: bool, inexact: Sequence[str]) -> Session:
     pulse = Pulse(report, epochs=spec.fit.epochs)
     pulse.phase("loading data")
     origin = origins.find(assignment, spec.model)
@@ -54,7 +60,7 @@ def _prepare(assignment: Assignment, spec: TrainSpec, report: Report, *, jit: bo
         _continue(assignment, origin, model)
     about = {"architecture": origin.config, "compile": compiled.model_dump(mode="json")}
     held_out = None if validation is None else parts[1]
-    return Session(assignment, spec, model, parts[0], held_out, report, about, Seals(where.contents))
+    return Session(assignment, spec, model, parts[0], held_out, report, about, Seals(where.contents), inexact)
 
 
 def _continue(assignment: Assignment, origin: origins.Origin, model: Any) -> None:
@@ -89,5 +95,6 @@ def _value(session: Session) -> dict[str, Any]:
         "parameters": models.parameters(session.model),
         "stopped_early": session.position.epoch < session.spec.fit.epochs,
         **({} if session.class_names is None else {"class_names": list(session.class_names)}),
+        **({"exact": False, "inexact_because": session.inexact} if session.inexact else {}),
         **results.measured("metrics", session.stream.last),
     }

@@ -6,6 +6,7 @@ the rows within each window. Each permutation follows from (seed, pass) or (seed
 go on at any step, the window of that step is read and nothing before it.
 """
 
+import hashlib
 import math
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
@@ -47,6 +48,12 @@ class Windows:
     def steps_per_pass(self) -> int:
         """Batches of one pass."""
         return math.ceil(self.rows / self.batch_size)
+
+    @property
+    def plan(self) -> str:
+        """Windows and blocks in words: in others, the rows come in another order."""
+        blocks = hashlib.sha256(self.starts.astype("<i8").tobytes()).hexdigest()[:8]
+        return f"streamed in windows of {self.length} rows over {len(self.starts) - 1} blocks ({blocks})"
 
     def find(self, step: int) -> tuple[int, int, int]:
         """Return a global step's pass, its window in the pass, and its batch in the window."""

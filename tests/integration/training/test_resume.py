@@ -182,6 +182,18 @@ def test_versions_that_changed_make_a_result_inexact_and_say_so(bench, train):
     assert "numpy was '1.0' when the job started" in again.value["inexact_because"][0]
 
 
+def test_an_inexact_attempt_is_not_forgotten_by_the_exact_ones_after_it(bench, train, recorder, resumable):
+    _, first = bench.finish(train())
+    numerics = first.messages[0].numerics
+    inexact = recorder(stop_at=ASKS + 2)
+    saved = resumable(first.checkpoints["epoch-0"])
+    bench.stop(train(), inexact, attempt=2, numerics={**numerics, "numpy": "1.0"}, checkpoints=saved)
+    later = resumable(*inexact.checkpoints.values())
+    again, _ = bench.finish(train(), attempt=3, numerics=numerics, checkpoints=later)
+    assert again.value["exact"] is False
+    assert "numpy was '1.0'" in again.value["inexact_because"][0]
+
+
 def test_the_numerics_of_the_first_attempt_are_used_by_the_next(bench, train):
     _, report = bench.finish(train(fit={"epochs": 1}))
     numerics = {**report.messages[0].numerics, "plan": "step"}
