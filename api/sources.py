@@ -13,7 +13,7 @@ def check_files(volume: Path, spec: Spec) -> None:
     wrong = []
     for pointer, file in files(spec):
         try:
-            store.check_data(volume, file, folder=file.folder)
+            store.check_data(volume, file, folder=file.folder, prefix=file.prefix)
         except BadData as error:
             wrong.append(FieldError(pointer, error.message))
     if wrong:

@@ -6,9 +6,12 @@ from pydantic import Field, Tag, field_validator, model_validator
 from pydantic_core import PydanticCustomError
 
 from shared import architecture
-from shared.parts import FilePath, JobId, Part, allowed, alternatives
+from shared.parts import FilePath, JobId, Part, WeightsPath, allowed, alternatives
 
-_WEIGHTS = "File with the weights: a .weights.h5, an .h5 of older Keras, a checkpoint of fitq"
+_WEIGHTS = (
+    "File with the weights: a .weights.h5, an .h5 of older Keras, a checkpoint of fitq; or a TensorFlow checkpoint: a "
+    "zip or tar archive of its files, or what their names below `data` begin with"
+)
 
 
 class LayersModel(Part):
@@ -16,7 +19,7 @@ class LayersModel(Part):
 
     layers: list[Any] = Field(min_length=1, max_length=512, description='[{"Dense": {"units": 10}}, …]')
     input_shape: list[int | None] = Field(max_length=8, description="One sample's shape, without the batch axis")
-    weights: FilePath | None = Field(None, description=_WEIGHTS)
+    weights: WeightsPath | None = Field(None, description=_WEIGHTS)
 
     @model_validator(mode="after")
     def _known_layers(self) -> Self:
@@ -32,7 +35,7 @@ class ArchitectureModel(Part):
     """A Keras architecture: the object, or the text, that `Model.to_json()` gives."""
 
     architecture: dict[str, Any] | str
-    weights: FilePath | None = Field(None, description=_WEIGHTS)
+    weights: WeightsPath | None = Field(None, description=_WEIGHTS)
 
     @field_validator("architecture")
     @classmethod

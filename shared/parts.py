@@ -22,8 +22,9 @@ class File(str):
     """A file that a spec names, as `FilePath` leaves it, so that `files` finds it wherever it stands."""
 
     __slots__ = ()
-    #: Whether it may be a folder, too.
+    #: Whether it may be a folder, too; and whether what the names of a TensorFlow checkpoint's files begin with.
     folder = False
+    prefix = False
 
 
 class Folder(File):
@@ -31,6 +32,13 @@ class Folder(File):
 
     __slots__ = ()
     folder = True
+
+
+class WeightsFile(File):
+    """A file with weights that a spec names, or what the names of a TensorFlow checkpoint's files begin with."""
+
+    __slots__ = ()
+    prefix = True
 
 
 def _is_named_well(value: str) -> str:
@@ -50,6 +58,8 @@ _Named = Annotated[
 FilePath = Annotated[_Named, AfterValidator(File)]
 #: The same, where a folder below `data` does as well.
 FolderPath = Annotated[_Named, AfterValidator(Folder)]
+#: The same, where what the names of a TensorFlow checkpoint's files below `data` begin with does as well.
+WeightsPath = Annotated[_Named, AfterValidator(WeightsFile)]
 Name = Annotated[str, StringConstraints(min_length=1, max_length=200, pattern=r"^[^\x00-\x1f\x7f]+$")]
 ArrayName = Annotated[str, StringConstraints(min_length=1, max_length=100)]
 MetricName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_.:/@-]{1,200}$")]

@@ -25,6 +25,8 @@ from typing import BinaryIO
 from shared import refs
 from shared.errors import BadData, CheckpointCorrupt
 
+#: How the index of a TensorFlow checkpoint is called, behind the prefix that its files share.
+INDEX = ".index"
 _CHUNK = 1 << 20
 #: Uploads whose content this process has found to be what their names say: device, inode, size, time of change.
 _verified: set[tuple[int, int, int, int]] = set()
@@ -156,8 +158,13 @@ def open_data(volume: Path, path: str) -> BinaryIO:
     return _open_below(volume, path) if sha256 is None else _open_upload(volume, sha256)
 
 
-def check_data(volume: Path, path: str, *, folder: bool = False) -> None:
-    """Raise `BadData` unless FILE is there, without reading it; `folder`: it may be a folder below `data`."""
+def check_data(volume: Path, path: str, *, folder: bool = False, prefix: bool = False) -> None:
+    """Raise `BadData` unless FILE is there, without reading it; `folder`: it may be a folder below `data`.
+
+    `prefix`: it may be what the names of a TensorFlow checkpoint's files begin with.
+    """
+    if prefix and (begins := prefix_of(volume, path)) is not None:
+        path = begins + INDEX
     if (sha256 := _upload(path)) is not None:
         _open_whole(volume, sha256).close()
         return
@@ -174,6 +181,26 @@ def is_folder(volume: Path, path: str) -> bool:
     kind = os.fstat(descriptor).st_mode
     os.close(descriptor)
     return stat.S_ISDIR(kind)
+
+
+def prefix_of(volume: Path, path: str) -> str | None:
+    """Return what the names of a TensorFlow checkpoint's files below `data` begin with; None where FILE is one file.
+
+    FILE may be that itself, or the name of the checkpoint's index.
+    """
+    if _upload(path) is not None:
+        return None
+    if path.endswith(INDEX):
+        return path.removesuffix(INDEX)
+    return path if not _is_there(volume, path) and _is_there(volume, path + INDEX) else None
+
+
+def _is_there(volume: Path, path: str) -> bool:
+    try:
+        os.close(_descend(volume, path))
+    except BadData:
+        return False
+    return True
 
 
 @contextmanager

@@ -13,6 +13,7 @@ import numpy as np
 import tensorflow as tf
 
 from shared import names
+from worker.training import crc32c
 from worker.training.files import Files, Log
 
 #: Buckets of a histogram, as in TensorBoard.
@@ -24,26 +25,8 @@ _HISTOGRAM = tf.compat.v1.SummaryMetadata(plugin_data={"plugin_name": "histogram
 _GRAPH = tf.compat.v1.SummaryMetadata(plugin_data={"plugin_name": "graph_keras_model", "content": b"1"})
 
 
-def _crc_table() -> tuple[int, ...]:
-    """Return the table of CRC-32C (Castagnoli)."""
-    table = []
-    for byte in range(256):
-        value = byte
-        for _ in range(8):
-            value = value >> 1 ^ (0x82F63B78 if value & 1 else 0)
-        table.append(value)
-    return tuple(table)
-
-
-_CRC = _crc_table()
-
-
 def _checksum(data: bytes) -> bytes:
-    crc = 0xFFFFFFFF
-    for byte in data:
-        crc = _CRC[(crc ^ byte) & 0xFF] ^ crc >> 8
-    crc ^= 0xFFFFFFFF
-    return struct.pack("<I", ((crc >> 15 | crc << 17) + 0xA282EAD8) & 0xFFFFFFFF)
+    return struct.pack("<I", crc32c.masked(data))
 
 
 def record(data: bytes) -> bytes:

@@ -1,11 +1,12 @@
 """Files of this machine that a job names as `file:PATH`: they are uploaded, and the job names the uploads instead.
 
 Where a job says FILE (in its model and its data) it may say `file:PATH` to the client, relative to the job's
-own file. A folder of images is uploaded as one archive; an architecture's text becomes part of the job.
+own file. A folder of images is uploaded as one archive, and so are the files of a TensorFlow checkpoint, which weights
+name by what they begin with; an architecture's text becomes part of the job.
 """
 
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 from zipfile import ZIP_STORED, ZipFile, ZipInfo
@@ -19,6 +20,9 @@ TEXT_BYTES = 1_000_000
 #: Fields of models and sources whose values are files.
 _FIELDS = frozenset({"npz", "npy", "labels", "csv", "parquet", "tfrecord", "images", "sample_weight"})
 _MODEL_FIELDS = frozenset({"upload", "weights"})
+_WEIGHTS = "/model/weights"
+#: How the index of a TensorFlow checkpoint is called, behind what its files begin with.
+_INDEX = ".index"
 #: The time of every member of an archive: the same folder is the same upload.
 _TIME = (1980, 1, 1, 0, 0, 0)
 
@@ -68,21 +72,28 @@ class LocalFiles:
 
     def _path(self, value: str, pointer: str) -> Path:
         given = value.removeprefix(PREFIX)
+        if pointer == _WEIGHTS:
+            given = given.removesuffix(_INDEX)
         path = (self._folder / Path(given).expanduser()).resolve()
-        if not path.exists():
+        if not path.exists() and not (pointer == _WEIGHTS and path.with_name(path.name + _INDEX).exists()):
             raise BadSpecFile(f"{self._name}: {pointer}: there is no file '{given}' on this machine.")
         return path
 
     def _sent(self, path: Path, pointer: str) -> str:
         try:
+            if not path.exists():
+                return self._archive(path.parent, _checkpoint(path), path.name)
             if not path.is_dir():
                 return self._upload(path)
             if not pointer.endswith("/images"):
                 raise BadSpecFile(f"{self._name}: {pointer}: '{path}' is a folder; only images may be one.")
-            with tempfile.TemporaryDirectory() as folder:
-                return self._upload(zipped(path, Path(folder) / f"{path.name}.zip"))
+            return self._archive(path, path.rglob("*"), path.name)
         except OSError as error:
             raise BadSpecFile(f"{self._name}: {pointer}: '{path}' cannot be read: {error.strerror}.") from error
+
+    def _archive(self, folder: Path, files: Iterable[Path], name: str) -> str:
+        with tempfile.TemporaryDirectory() as scratch:
+            return self._upload(zipped(folder, files, Path(scratch) / f"{name}.zip"))
 
     def _text(self, value: str, pointer: str) -> str:
         path = self._path(value, pointer)
@@ -102,13 +113,19 @@ def is_local(value: Any) -> bool:
     return isinstance(value, str) and value.startswith(PREFIX)
 
 
-def zipped(folder: Path, to: Path) -> Path:
-    """Write the files below a folder into an archive: in order and without their times, so that it is always the same.
+def _checkpoint(prefix: Path) -> list[Path]:
+    """Return the files of a TensorFlow checkpoint."""
+    shards = (one for one in prefix.parent.iterdir() if one.name.startswith(f"{prefix.name}.data-"))
+    return [prefix.with_name(prefix.name + _INDEX), *shards]
+
+
+def zipped(folder: Path, files: Iterable[Path], to: Path) -> Path:
+    """Write files below a folder into an archive: in order and without their times, so that it is always the same.
 
     Hidden files stay out.
     """
     with ZipFile(to, "w", ZIP_STORED) as archive:
-        for path in sorted(folder.rglob("*")):
+        for path in sorted(files):
             name = path.relative_to(folder)
             if path.is_file() and not any(part.startswith(".") for part in name.parts):
                 with path.open("rb") as source, archive.open(ZipInfo(name.as_posix(), _TIME), "w") as member:

@@ -232,6 +232,19 @@ def test_a_file_that_is_not_there_or_climbs_out_is_422(
     assert count(app) == 0
 
 
+@on_sqlite
+def test_weights_may_be_the_prefix_of_a_checkpoints_files(
+    client: FlaskClient, spec: dict[str, Any], reachable: Any
+) -> None:
+    (reachable / "folder" / "my_model.index").write_bytes(b"0")
+    spec["model"]["weights"] = "folder/my_model"
+    assert client.post("/v1/jobs", json=spec).status_code == 201
+
+    spec["model"]["weights"] = "folder/your_model"
+    answer = client.post("/v1/jobs", json=spec)
+    assert [error["pointer"] for error in answer.json["errors"]] == ["/model/weights"]
+
+
 def open_files() -> int:
     return len(list(Path("/proc/self/fd").iterdir()))
 

@@ -8,41 +8,16 @@ import tensorflow as tf
 import tf_keras
 
 from shared.errors import BadData, BadSpec
+from tests.integration.training.old_models import dense, graph, inputs, random, scrambled
 from worker.training.modelfiles.files import ModelFile
 
 # Keras says itself that these formats are old.
 pytestmark = [pytest.mark.filterwarnings("ignore:You are saving"), pytest.mark.filterwarnings("ignore:::tf_keras")]
 
 
-def graph(k):
-    """Return the same model in either Keras: recurrent, convolutional, nested, with two inputs."""
-    layers = k.layers
-    image, steps = k.Input((8, 8, 1)), k.Input((5, 3))
-    x = layers.SeparableConv2D(4, 3)(image)
-    x = layers.Conv2D(3, 2)(layers.DepthwiseConv2D(2)(x))
-    x = layers.Flatten()(layers.BatchNormalization()(x))
-    y = layers.Bidirectional(layers.LSTM(3, return_sequences=True))(steps)
-    y = layers.TimeDistributed(layers.Dense(4))(y)
-    y = layers.MultiHeadAttention(2, 3)(y, y)
-    y = layers.GRU(3)(layers.GRU(3, return_sequences=True, reset_after=False)(y))
-    inner = k.Sequential([k.Input((3,)), layers.Dense(4), layers.BatchNormalization(), layers.Dense(2)])
-    return k.Model([image, steps], layers.Dense(2)(layers.Concatenate()([x, inner(y)])))
-
-
-def scrambled(model, seed=3):
-    numbers = np.random.default_rng(seed)
-    model.set_weights([numbers.uniform(0.1, 1.0, one.shape).astype(one.dtype) for one in model.get_weights()])
-    return model
-
-
 def read(volume, name, model, budget=1 << 30):
     ModelFile(volume, name, budget).load_weights(model)
     return model
-
-
-def inputs(model, rows=3):
-    numbers = np.random.default_rng(0)
-    return [numbers.random((rows, *one.shape[1:]), dtype="float32") for one in model.inputs]
 
 
 @pytest.mark.parametrize("name", ["whole.h5", "weights.h5", "keras3.h5"])
@@ -68,11 +43,6 @@ def keras1(path, name, arrays, **attributes):
         group.attrs["weight_names"] = [f"{name}_{index}".encode() for index in range(len(arrays))]
         for index, array in enumerate(arrays):
             group[f"{name}_{index}"] = array
-
-
-def random(*shapes):
-    numbers = np.random.default_rng(1)
-    return [numbers.random(shape, dtype="float32") for shape in shapes]
 
 
 def test_the_gates_and_kernels_of_keras_1_find_their_places(volume):
@@ -101,12 +71,6 @@ def test_cudnn_layers_become_plain_ones(volume):
     reference.load_weights(path)
     for one, other in zip(mine, reference.get_weights(), strict=True):
         np.testing.assert_array_equal(one, other)
-
-
-def dense(k, optimizer):
-    model = k.Sequential([k.Input((4,)), k.layers.Dense(3), k.layers.Dense(2)])
-    model.compile(optimizer, "mse")
-    return scrambled(model)
 
 
 @pytest.mark.parametrize("optimizer", ["Adam", "legacy.Adam", "SGD", "legacy.SGD", "RMSprop"])

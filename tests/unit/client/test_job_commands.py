@@ -317,8 +317,27 @@ def test_local_files_are_replaced_by_uploads_each_once(folder):
         },
     }
     assert uploaded == [("x.npy", None), ("photos.zip", ["cat/a.png", "cat/b.png", "dog/c.png"])]
-    first, second = (localfiles.zipped(folder / "photos", folder / name).read_bytes() for name in ("1.zip", "2.zip"))
+    photos = folder / "photos"
+    first, second = (
+        localfiles.zipped(photos, photos.rglob("*"), folder / name).read_bytes() for name in ("1.zip", "2.zip")
+    )
     assert first == second
+
+
+@pytest.mark.parametrize("said", ["weights/model", "weights/model.index"])
+def test_the_files_of_a_tensorflow_checkpoint_are_sent_as_one(folder, said):
+    names = ["model.data-00000-of-00002", "model.data-00001-of-00002", "model.index"]
+    (folder / "weights").mkdir()
+    for name in [*names, "model2.index", "checkpoint"]:
+        (folder / "weights" / name).write_bytes(b"x")
+
+    def upload(path):
+        assert (path.name, ZipFile(path).namelist()) == ("model.zip", names)
+        return "sha256:1"
+
+    assert LocalFiles(folder, upload).sent({"model": {"weights": f"file:{said}"}}) == {"model": {"weights": "sha256:1"}}
+    with pytest.raises(BadSpecFile, match="/model/upload: there is no file 'weights/model' on this machine"):
+        LocalFiles(folder, upload).sent({"model": {"upload": "file:weights/model"}})
 
 
 @pytest.mark.parametrize(

@@ -123,3 +123,16 @@ def test_a_folder_is_there_only_for_who_takes_one(volume):
     store.check_data(volume, "sub", folder=True)
     with pytest.raises(BadData, match="not a regular file"):
         store.check_data(volume, "sub")
+
+
+def test_what_the_names_of_a_checkpoints_files_begin_with_does_for_who_takes_it(volume):
+    (volume / "data" / "sub" / "model.index").write_bytes(b"x")
+    store.check_data(volume, "sub/model", prefix=True)
+    assert store.prefix_of(volume, "sub/model") == store.prefix_of(volume, "sub/model.index") == "sub/model"
+    assert store.prefix_of(volume, "sub/x.npy") is None
+    for path in ("sub/model", "sub/mod"):
+        with pytest.raises(BadData, match="There is no file"):
+            store.check_data(volume, path, prefix=path == "sub/mod")
+    for path in ("../data/sub/model", "../data/sub/model.index"):
+        with pytest.raises(BadData, match="must be a relative path"):
+            store.check_data(volume, path, prefix=True)

@@ -3,7 +3,7 @@
 import tempfile
 import zipfile
 import zlib
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 from contextlib import contextmanager
 from typing import IO, BinaryIO
 
@@ -33,10 +33,7 @@ class Zip:
 
     def _check(self, info: zipfile.ZipInfo) -> None:
         name = info.filename
-        if name.startswith("/") or "\\" in name or ".." in name.split("/") or "\0" in name:
-            raise BadData(f"{self.label} holds a file called '{name[:200]}', a path that leads out of it.")
-        if name in self._members:
-            raise BadData(f"{self.label} holds '{name[:200]}' twice.")
+        check_name(self.label, name, self._members)
         if info.flag_bits & 0x1:
             raise BadData(f"{self.label}: '{name[:200]}' is encrypted.")
         if info.file_size > max(_SMALL, _RATIO_MOST * info.compress_size):
@@ -66,10 +63,7 @@ class Zip:
     @contextmanager
     def unpacked(self, name: str, most: int) -> Iterator[BinaryIO]:
         """Unpack a member of at most so many bytes to a file without a name. Raise `BadData`."""
-        if name not in self._members:
-            raise BadData(f"{self.label} holds no '{name}'.")
-        if self.size(name) > most:
-            raise BadData(f"{self.label}: '{name}' has {self.size(name):,} bytes; the job's memory_mb allows {most:,}.")
+        check_member(self.label, name, self.size(name) if name in self._members else None, most)
         with tempfile.TemporaryFile() as file:
             self.unpack(name, file)
             file.seek(0)
@@ -86,6 +80,22 @@ class Zip:
         """Open a member for the length of a block. Raise `BadData` for what is damaged in it."""
         with _readable(self.label), self._archive.open(name) as member:
             yield member
+
+
+def check_name(label: str, name: str, known: Container[str]) -> None:
+    """Raise `BadData` for a member whose name leads out of its archive, or is known."""
+    if name.startswith("/") or "\\" in name or ".." in name.split("/") or "\0" in name:
+        raise BadData(f"{label} holds a file called '{name[:200]}', a path that leads out of it.")
+    if name in known:
+        raise BadData(f"{label} holds '{name[:200]}' twice.")
+
+
+def check_member(label: str, name: str, size: int | None, most: int) -> None:
+    """Raise `BadData` for a member that is not there (None), or has more than so many bytes."""
+    if size is None:
+        raise BadData(f"{label} holds no '{name[:200]}'.")
+    if size > most:
+        raise BadData(f"{label}: '{name[:200]}' has {size:,} bytes; the job's memory_mb allows {most:,}.")
 
 
 @contextmanager

@@ -6,25 +6,41 @@ their shapes have been compared with the model's.
 
 import hashlib
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from shared import architecture, store
+from shared import architecture, refs, store
 from shared.errors import BadData, BadSpec
 from shared.fit_spec import Compile
-from worker.training.modelfiles import archives, compiled, hdf5, keras3, keras_zip, npz, old_h5, optimizers, stored
+from worker.training.modelfiles import (
+    archives,
+    bundles,
+    compiled,
+    forms,
+    hdf5,
+    keras3,
+    keras_zip,
+    old_h5,
+    tars,
+    weights,
+)
+from worker.training.modelfiles.bundles import Bundle
+from worker.training.modelfiles.forms import Form
 
-_ZIP, _HDF5 = b"PK\x03\x04", b"\x89HDF\r\n\x1a\n"
 _CHUNK = 1 << 20
 #: Bytes of an upload's digest that messages show.
-_SHOWN = len("sha256:") + 12
+_SHOWN = len(refs.SCHEME) + 12
 
 
 @dataclass(frozen=True)
 class ModelFile:
-    """A file with a model or with weights, given in a spec as a path below `data` or an upload."""
+    """A file with a model or with weights, given in a spec as a path below `data` or an upload.
+
+    Weights in TensorFlow's format are several files: given as what their names below `data` begin with, or in one
+    archive.
+    """
 
     volume: Path
     file: str
@@ -34,22 +50,27 @@ class ModelFile:
     @property
     def label(self) -> str:
         """The file as messages name it."""
-        return f"upload {self.file[:_SHOWN]}…" if self.file.startswith("sha256:") else self.file
+        return f"upload {self.file[:_SHOWN]}…" if self.file.startswith(refs.SCHEME) else self.file
+
+    def _prefix(self) -> str | None:
+        """Return what the names of a TensorFlow checkpoint's files begin with, None where it is one file."""
+        return store.prefix_of(self.volume, self.file)
 
     @contextmanager
-    def _open(self) -> Iterator[tuple[str, BinaryIO]]:
+    def _open(self) -> Iterator[tuple[Form, BinaryIO]]:
         """Open the file, and tell the form it has. Raise `BadData`."""
         with store.open_data(self.volume, self.file) as file:
-            form = _form(file, self.label)
-            file.seek(0)
-            yield form, file
+            yield forms.tell(file, self.label), file
 
     def sha256(self) -> str:
-        """Return the SHA-256 of what is in the file. Raise `BadData`."""
+        """Return the SHA-256 of what is in the file, or in its files one after another. Raise `BadData`."""
+        prefix = self._prefix()
+        names = [self.file] if prefix is None else bundles.files(_Beside(self.volume, self.label), prefix)
         digest = hashlib.sha256()
-        with store.open_data(self.volume, self.file) as file:
-            while chunk := file.read(_CHUNK):
-                digest.update(chunk)
+        for name in names:
+            with store.open_data(self.volume, name) as file:
+                while chunk := file.read(_CHUNK):
+                    digest.update(chunk)
         return digest.hexdigest()
 
     def architecture(self) -> dict[str, Any]:
@@ -69,11 +90,11 @@ class ModelFile:
     def _described(self) -> tuple[dict[str, Any], dict[str, Any] | None, bool]:
         """Return architecture and compile configuration as they stand in the file; whether Keras 1 or 2 wrote it."""
         with self._open() as (form, file):
-            if form == "hdf5" and (found := self._described_h5(file)) is not None:
+            if form == Form.HDF5 and (found := self._described_h5(file)) is not None:
                 return found
-            if form != "keras":
+            if form != Form.KERAS:
                 raise BadData(
-                    f"{self.label} holds {_FORMS[form]}, not a whole model: "
+                    f"{self.label} holds {form}, not a whole model: "
                     "give it as weights beside the model's layers or architecture."
                 )
             config, old = keras_zip.config(file, self.label), keras_zip.is_old(file, self.label)
@@ -93,85 +114,63 @@ class ModelFile:
 
     def load_weights(self, model: Any) -> None:
         """Give a built model the weights. Raise `BadData` naming the layer that they do not fit."""
-        with self._open() as (form, file):
-            if form == "npz":
-                with archives.opened(file, self.label) as archive:
-                    stored.assign(npz.match(archive, npz.manifest(archive), "weights", model.weights))
-            else:
-                with self._arrays(form, file) as root:
-                    (old_h5 if old_h5.is_ours(root) else keras3).load(model, root)
+        with self._weights() as found:
+            found.load(model)
         keras3.finalize(model)
 
     def check_weights(self, model: Any) -> None:
         """Raise `BadData` when the weights do not fit a model, of which only shapes need be known."""
-        with self._open() as (form, file):
-            if form == "npz":
-                with archives.opened(file, self.label) as archive:
-                    npz.match(archive, npz.manifest(archive), "weights", model.weights)
-            else:
-                with self._arrays(form, file) as root:
-                    (old_h5 if old_h5.is_ours(root) else keras3).check(model, root)
+        with self._weights() as found:
+            found.check(model)
 
     def load_optimizer(self, model: Any, seeds: list[Any]) -> None:
         """Give a model's built optimizer, and its random numbers, the state in the file. Raise `BadSpec`, `BadData`."""
-        with self._open() as (form, file):
-            if form == "npz":
-                with archives.opened(file, self.label) as archive:
-                    self._continue_npz(archive, model, seeds)
-            else:
-                with self._arrays(form, file) as root:
-                    self._continue_h5(root, model)
-
-    def _continue_h5(self, root: hdf5.Group, model: Any) -> None:
-        ours = old_h5.is_ours(root)
-        if ours and old_h5.is_old(root):
-            state = old_h5.slots(root)
-            if state is not None:
-                optimizers.continue_slots(model.optimizer, state, model.trainable_weights)
-                return
-        arrays = old_h5.flat_optimizer(root) if ours else keras3.optimizer(root)
-        if arrays is None:
-            raise optimizers.refused(f"{self.label} holds no state of an optimizer.")
-        optimizers.continue_flat(model.optimizer, arrays, self.label)
-        if not ours:
-            stored.assign(keras3.seeds(model, root))
-
-    def _continue_npz(self, archive: archives.Zip, model: Any, seeds: list[Any]) -> None:
-        listed = npz.manifest(archive)
-        held = npz.entries(archive, listed, "optimizer")
-        if not held:
-            raise optimizers.refused(f"{self.label} holds no state of an optimizer.")
-        optimizers.continue_flat(model.optimizer, [one.array for one in held], self.label)
-        if listed.get("seeds"):
-            stored.assign(npz.match(archive, listed, "seeds", seeds))
+        with self._weights() as found:
+            found.load_optimizer(model, seeds)
 
     @contextmanager
-    def _arrays(self, form: str, file: BinaryIO) -> Iterator[hdf5.Group]:
-        if form == "keras":
-            with keras_zip.weights(file, self.label, self.budget) as root:
-                yield root
-            return
-        with hdf5.opened(file, self.label) as root:
-            yield root
+    def _weights(self) -> Iterator[weights.Weights]:
+        """Open the weights, whatever form they have. Raise `BadData`."""
+        with ExitStack() as stack:
+            if (prefix := self._prefix()) is not None:
+                place = _Beside(self.volume, self.label)
+                yield weights.Tensorflow(stack.enter_context(bundles.opened(place, prefix, self.budget)))
+                return
+            form, file = stack.enter_context(self._open())
+            if form == Form.NPZ:
+                yield weights.Npz(stack.enter_context(archives.opened(file, self.label)))
+            elif form in {Form.TF_ZIP, Form.TF_TAR}:
+                yield weights.Tensorflow(stack.enter_context(self._bundle(form, file)))
+            elif form == Form.KERAS:
+                yield _hdf5(stack.enter_context(keras_zip.weights(file, self.label, self.budget)))
+            else:
+                yield _hdf5(stack.enter_context(hdf5.opened(file, self.label)))
+
+    @contextmanager
+    def _bundle(self, form: Form, file: BinaryIO) -> Iterator[Bundle]:
+        """Open the TensorFlow checkpoint in an archive. Raise `BadData`."""
+        zipped = form == Form.TF_ZIP
+        archive = archives.opened(file, self.label) if zipped else tars.opened(file, self.label, self.budget)
+        with archive as place, bundles.opened(place, bundles.prefix_in(place), self.budget) as bundle:
+            yield bundle
 
 
-_FORMS = {"keras": "a model", "npz": "a checkpoint of fitq", "hdf5": "the weights of a model"}
+@dataclass(frozen=True)
+class _Beside:
+    """The volume's `data` folder, as a place where the files of a TensorFlow checkpoint lie."""
+
+    volume: Path
+    label: str
+
+    @contextmanager
+    def unpacked(self, name: str, most: int) -> Iterator[BinaryIO]:  # noqa: ARG002 - nothing is unpacked
+        """Open a file. Raise `BadData`."""
+        with store.open_data(self.volume, name) as file:
+            yield file
 
 
-def _form(file: BinaryIO, label: str) -> str:
-    start = file.read(8)
-    if start.startswith(_HDF5):
-        return "hdf5"
-    if not start.startswith(_ZIP):
-        raise BadData(f"{label} is no model file: it is neither a .keras, an HDF5 file nor a checkpoint of fitq.")
-    file.seek(0)
-    with archives.opened(file, label) as archive:
-        if keras_zip.CONFIG in archive.names:
-            return "keras"
-        if npz.MANIFEST in archive.names:
-            return "npz"
-        held = ", ".join(f"'{name[:60]}'" for name in archive.names[:8]) or "nothing"
-    raise BadData(f"{label} is no model file: the archive has neither '{keras_zip.CONFIG}' nor a manifest, but {held}.")
+def _hdf5(root: hdf5.Group) -> weights.Weights:
+    return weights.OldHdf5(root) if old_h5.is_ours(root) else weights.Hdf5(root)
 
 
 def _with_shape(config: dict[str, Any]) -> dict[str, Any]:

@@ -137,12 +137,11 @@ def slots(root: Group) -> Slots | None:
         return None
     iterations, found = None, dict[str, list[Stored]]()
     for array in arrays:
-        parts = array.path.removeprefix("optimizer_weights/").split("/")
-        if parts[-1] in _ITERATIONS:
+        name = array.path.removeprefix("optimizer_weights/")
+        if name.rpartition("/")[2] in _ITERATIONS:
             iterations = array
             continue
-        # `Adam/dense/kernel/m:0` of the old optimizers, `Adam/m/dense/kernel:0` of the newer ones.
-        slot = next((p for p in (parts[-1].removesuffix(":0"), *parts[1:2]) if p in optimizers.OLD_SLOTS), None)
+        slot = optimizers.slot_of(name)
         if slot is None:
             raise optimizers.refused(f"{root.label} does not say what the optimizer's '{array.path[-100:]}' is.")
         found.setdefault(slot, []).append(array)

@@ -30,7 +30,7 @@ SLOTS: dict[str, dict[str, str]] = {
     },
 }
 #: All old names of slots.
-OLD_SLOTS = frozenset(name for names in SLOTS.values() for name in names)
+_OLD_SLOTS = frozenset(name for names in SLOTS.values() for name in names)
 
 
 @dataclass(frozen=True)
@@ -42,6 +42,15 @@ class Slots:
     learning_rate: Stored | None
     #: By the slot's old name, one array for each trainable variable in the model's order.
     slots: dict[str, list[Stored]] = field(default_factory=dict)
+
+
+def slot_of(name: str) -> str | None:
+    """Return the slot that a variable of Keras 2's optimizer is, by its name; or None.
+
+    Old optimizers say `Adam/dense/kernel/m:0`, those since 2.11 `Adam/m/dense/kernel:0`.
+    """
+    parts = name.removesuffix(":0").split("/")
+    return next((part for part in (parts[-1], *parts[1:2]) if part in _OLD_SLOTS), None)
 
 
 def refused(message: str) -> BadSpec:
