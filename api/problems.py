@@ -97,6 +97,8 @@ def _sentence(error: HTTPException) -> str:
 def _unexpected(error: Exception) -> Response:
     if db.is_away(error):
         _log.warning("the database is away", error=str(error), request_id=requests.current_id())
-        return problem(503, "unavailable", "The database does not answer; try again.")
+        full = "The database's disk is full: make room on it, then try again."
+        sentence = full if db.is_full(error) else "The database does not answer; try again."
+        return problem(503, "unavailable", sentence)
     _log.error("unexpected error", exc_info=error, request_id=requests.current_id())
     return problem(500, "internal", InternalServerError.description or "")

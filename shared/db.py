@@ -16,6 +16,8 @@ from shared.failpoints import Reached
 #: Seconds that a writer waits for another one (SQLite) or for a connection to open (PostgreSQL).
 BUSY_S = 30
 CONNECT_S = 5
+#: Seconds that a thread waits for one of its process's connections; then the database counts as away.
+POOL_S = 10
 #: A statement that takes longer has met a lock or a fault; its work is repeated.
 STATEMENT_MS = 20_000
 #: A transaction that says nothing for so long is a frozen process; its locks must not outlast a lease.
@@ -42,7 +44,12 @@ def connect(url: str, *, pool_size: int = 10) -> Engine:
         )
     url = parsed.set(drivername="postgresql+psycopg").render_as_string(hide_password=False)
     return sa.create_engine(
-        url, pool_size=pool_size, max_overflow=pool_size, pool_pre_ping=True, connect_args=_POSTGRESQL
+        url,
+        pool_size=pool_size,
+        max_overflow=pool_size,
+        pool_timeout=POOL_S,
+        pool_pre_ping=True,
+        connect_args=_POSTGRESQL,
     )
 
 
@@ -52,7 +59,11 @@ def _sqlite(url: str, pool_size: int) -> Engine:
         raise Misconfigured("FITQ_DATABASE_URL: a SQLite database must be a file, since several processes share it.")
     Path(name).parent.mkdir(parents=True, exist_ok=True)
     engine = sa.create_engine(
-        url, pool_size=pool_size, max_overflow=pool_size, connect_args={"timeout": BUSY_S, "check_same_thread": False}
+        url,
+        pool_size=pool_size,
+        max_overflow=pool_size,
+        pool_timeout=POOL_S,
+        connect_args={"timeout": BUSY_S, "check_same_thread": False},
     )
     event.listen(engine, "connect", _open_sqlite)
     event.listen(engine, "begin", _begin_sqlite)
@@ -88,8 +99,10 @@ def read(engine: Engine) -> Iterator[Connection]:
 #: SQLSTATEs after which the same work may succeed: lost or refused connections, a standby, deadlocks and
 #: locks, resources that are short for now, an operator's or a time-out's cancel.
 _AWAY_STATES = ("08", "25006", "25P03", "40001", "40P01", "53", "55P03", "57014", "57P")
-#: Likewise SQLite's primary result codes: BUSY, LOCKED, IOERR, FULL, CANTOPEN.
-_AWAY_CODES = frozenset({5, 6, 10, 13, 14})
+#: Likewise SQLite's primary result codes: BUSY, LOCKED, READONLY, IOERR, FULL, CANTOPEN.
+_AWAY_CODES = frozenset({5, 6, 8, 10, 13, 14})
+#: Of those, a disk without room.
+_FULL_STATE, _FULL_CODE = "53100", 13
 
 
 def is_away(error: Exception) -> bool:
@@ -104,6 +117,14 @@ def is_away(error: Exception) -> bool:
         return str(state).startswith(_AWAY_STATES)
     # Without a code, nobody answered.
     return error.connection_invalidated or isinstance(error, (sa.exc.OperationalError, sa.exc.InterfaceError))
+
+
+def is_full(error: Exception) -> bool:
+    """Whether the database's disk has no room: of what `is_away` tells, the one that needs a person."""
+    if not isinstance(error, DBAPIError):
+        return False
+    code = getattr(error.orig, "sqlite_errorcode", 0) & 0xFF
+    return code == _FULL_CODE or getattr(error.orig, "sqlstate", None) == _FULL_STATE
 
 
 def dialect_insert(connection: Connection, table: sa.Table) -> Any:

@@ -126,8 +126,30 @@ class Cluster:
         log = str(self._folder / "log")
         self._run("pg_ctl", "-D", str(self._data), "-l", log, "-w", "-o", options, "start")
 
-    def stop(self):
-        self._run("pg_ctl", "-D", str(self._data), "-m", "immediate", "stop")
+    def stop(self, mode="immediate"):
+        self._run("pg_ctl", "-D", str(self._data), "-m", mode, "stop")
+
+    @property
+    def folder(self):
+        """A folder that the server's user reaches."""
+        return self._folder
+
+    def database_in(self, folder):
+        """Make a database whose files lie in `folder`, and return its URL."""
+        if self._as:
+            shutil.chown(folder, "postgres")
+        self._run("psql", "-q", self.url, "-c", f"CREATE TABLESPACE small LOCATION '{folder}'")
+        self._run("psql", "-q", self.url, "-c", "CREATE DATABASE small TABLESPACE small")
+        return self.url.removesuffix("postgres") + "small"
+
+    def become_standby(self):
+        """Come back as a server that follows another one, and can only be read."""
+        self.stop("fast")
+        signal_file = self._data / "standby.signal"
+        signal_file.touch()
+        if self._as:
+            shutil.chown(signal_file, "postgres")
+        self.start()
 
     def close(self):
         self.stop()

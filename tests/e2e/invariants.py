@@ -1,4 +1,4 @@
-"""What must be true of a database and its volume when all is quiet, whatever happened before (docs/reliability.md)."""
+"""What must be true of a database and its volume, whatever happened to them (docs/reliability.md)."""
 
 from shared import store
 from shared.errors import CheckpointCorrupt
@@ -29,9 +29,13 @@ QUESTIONS = {
 }
 
 
-def broken(rows, volume):
-    """Return what is broken, one line each. `rows` asks the database a query."""
-    found = [f"{what}: {row}" for what, query in QUESTIONS.items() for row in rows(query)]
+#: Those that are answered while jobs run, too.
+ALWAYS = [what for what in QUESTIONS if what.partition(" ")[0] not in {"I1", "I11"}]
+
+
+def broken(rows, volume, *, quiet=True):
+    """Return what is broken, one line each. `rows` asks the database a query; `quiet`: every job has ended."""
+    found = [f"{what}: {row}" for what in (QUESTIONS if quiet else ALWAYS) for row in rows(QUESTIONS[what])]
     for path, size, sha256 in rows("SELECT path, bytes, sha256 FROM checkpoints"):
         try:
             store.verify(volume, StoredFile(path, size, sha256))

@@ -1,6 +1,7 @@
 """What every answer has in common, and the pages for probes and readers."""
 
 import re
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -94,6 +95,22 @@ def test_without_a_database_everything_is_503(lost: FlaskClient, spec: dict[str,
         assert answer.headers["Retry-After"]
         assert "127.0.0.1" not in answer.text
     assert lost.get("/healthz").status_code == 200
+
+
+def test_without_a_free_connection_a_request_comes_again(
+    settings: Settings, spec: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(db, "POOL_S", 0.2)
+    app = create_app(settings)
+    engine = context.of(app).engine
+    with ExitStack() as held:
+        for _ in range(2 * context.POOL_SIZE):
+            held.enter_context(engine.connect())
+        answer = app.test_client().post("/v1/jobs", json=spec)
+        assert is_problem(answer, 503, "unavailable")
+        assert answer.headers["Retry-After"]
+    assert app.test_client().post("/v1/jobs", json=spec).status_code == 201
+    engine.dispose()
 
 
 # --- probes ---

@@ -8,11 +8,11 @@ import pytest
 import sqlalchemy as sa
 import structlog.testing
 
-from shared import broker, db, jobs, preflight, spec
+from shared import broker, db, jobs, migrate, preflight, spec
 from shared.errors import Misconfigured
 from shared.settings import Settings
 from shared.tables import jobs as table
-from tests.e2e.backends import Redis
+from tests.e2e.backends import Cluster, Redis
 
 MOUNTS = """\
 /dev/vda / ext4 rw 0 0
@@ -108,6 +108,19 @@ def test_a_read_only_postgresql_is_refused(engine, database_url):
             connection.execution_options(isolation_level="AUTOCOMMIT").execute(
                 sa.text(f'ALTER DATABASE "{name}" RESET default_transaction_read_only')
             )
+
+
+def test_a_replica_is_refused():
+    cluster = Cluster()
+    try:
+        migrate.upgrade(cluster.url)
+        cluster.become_standby()
+        engine = db.connect(cluster.url)
+        with pytest.raises(Misconfigured, match=r"is a replica.*the primary"):
+            preflight.check(engine)
+        engine.dispose()
+    finally:
+        cluster.close()
 
 
 def test_a_postgresql_without_free_connections_is_away_and_not_broken(engine, database_url):
