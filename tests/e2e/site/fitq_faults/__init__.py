@@ -1,5 +1,6 @@
 """A site's package, imported in the runner only: makes jobs misbehave as their tag `fault` says."""
 
+import contextlib
 import ctypes
 import inspect
 import os
@@ -12,6 +13,7 @@ from pathlib import Path
 
 from worker import runner
 from worker.training import kinds
+from worker.training.pulse import Pulse
 
 _train = kinds.ACTIONS["train"]
 
@@ -70,11 +72,41 @@ def _threads():
 FAULTS = {name[1:]: fault for name, fault in globals().copy().items() if inspect.isfunction(fault)}
 
 
+def _hold(phase):
+    """Stay in a phase for ever, while there is a file `holding`; say so by a file of the phase's name."""
+    home = Path(os.environ["FITQ_HOME"])
+    if (home / "holding").exists():
+        (home / f"held in {phase}").touch()
+        time.sleep(3600)
+
+
+def _hold_in(wanted):
+    enter = Pulse.phase
+
+    def phase(self, name, **where):
+        enter(self, name, **where)
+        if name == wanted:
+            _hold(name)
+
+    Pulse.phase = phase
+
+
 def _faulty(assignment, report):
-    fault = assignment.spec.get("tags", {}).get("fault")
-    if fault is not None:
-        FAULTS[fault]()
-    return _train(assignment, report)
+    tags = assignment.spec.get("tags", {})
+    if "fault" in tags:
+        FAULTS[tags["fault"]]()
+    if "hold" in tags:
+        _hold_in(tags["hold"])
+    ended = _train(assignment, report)
+    if tags.get("hold") == "ending":
+        _hold("ending")
+    return ended
+
+
+with contextlib.suppress(FileNotFoundError):
+    # Of the runners that import this, one stays here.
+    (Path(os.environ["FITQ_HOME"]) / "hold an import").unlink()
+    _hold("importing")
 
 
 kinds.ACTIONS["train"] = _faulty
