@@ -7,7 +7,7 @@ REV ?= $(shell printf '%04d' $$(( $$(ls alembic/versions/[0-9]*.py | wc -l) + 1 
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help demo up test chaos check format documents lock revision clean
+.PHONY: help demo up test chaos check format documents notebook lock revision clean
 
 help: ## Explain the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -38,6 +38,9 @@ documents: $(VENV)/.dev ## Write what is generated in docs/ anew: openapi.json, 
 	@$(BIN)/python -m api.openapi > docs/openapi.json
 	@$(BIN)/python -m shared.diagram > docs/er.md
 	@$(BIN)/python -m shared.views
+
+notebook: $(VENV)/.dev ## Write examples/notes.ipynb anew from examples/notes.py
+	@$(BIN)/python examples/make_notebook.py
 
 lock: ## Write the lock files anew (needs uv on the PATH)
 	@requirements/lock.sh

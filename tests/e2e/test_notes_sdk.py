@@ -7,19 +7,22 @@ import re
 import signal
 import subprocess
 import sys
+import zipfile
 from pathlib import Path
 
 import keras
 import nbformat
 import numpy as np
+import pandas as pd
 import pytest
 import tensorflow as tf
 from keras import layers
 from nbclient import NotebookClient
 from tensorflow.python.framework import config as tensorflow_config
 
+from fitq.errors import CannotTravel
 from fitq.local import waiting
-from tests.e2e.stacks import Stack, until
+from tests.e2e.stacks import ROOT, Stack, until
 from worker.training import datasets
 
 #: Seconds that one call may take on a busy machine.
@@ -155,14 +158,90 @@ def test_chapter_one_training_evaluation_prediction(queue, tmp_path, monkeypatch
     assert sorted(path.name for path in (tmp_path / "logs").iterdir()) == ["train", "validation"]
     assert list((tmp_path / "logs" / "train").glob("events.out.tfevents.*"))
 
-    # 3.2: what a trained model writes is its own, and comes back.
+
+@pytest.fixture(scope="module")
+def trained(notes_stack):
+    """The notes' first model, trained by a job that did not keep anybody waiting, and that job."""
+    numbers = np.random.default_rng(5)
+    model = tf.keras.Sequential([layers.Dense(32, activation="relu"), layers.Dense(10, activation="softmax")])
+    model.compile(tf.keras.optimizers.Adam(0.001), "categorical_crossentropy", metrics=["categorical_accuracy"])
+    with notes_stack.queue() as queue:
+        job = queue.submit.fit(model, numbers.random((100, 72)), numbers.random((100, 10)), epochs=2)
+        yield model, job.wait(PATIENCE_S).raise_for_state().load_into(model)
+
+
+TEST_X = np.random.default_rng(6).random((40, 72))
+
+
+def test_chapter_three_weights(queue, trained, tmp_path):
+    """3.1: `save_weights` in TensorFlow's format and as h5, and `load_weights`."""
+    import tf_keras
+
+    model, job = trained
+    expected = model.predict(TEST_X, verbose=0)
+    with zipfile.ZipFile(job.pull("tf", tmp_path / "weights.zip")) as archive:
+        archive.extractall(tmp_path / "weights")
+    old = tf_keras.Sequential([tf_keras.layers.Dense(32, "relu"), tf_keras.layers.Dense(10, "softmax")])
+    old.build((None, 72))
+    old.load_weights(tmp_path / "weights" / "model").assert_consumed()
+    np.testing.assert_allclose(old.predict(TEST_X, verbose=0), expected, rtol=1e-5, atol=1e-6)
+
+    # h5: the older form that Keras 2 wrote, and Keras 3's own. A job begins with either, too.
+    for form in ("h5-weights", "weights.h5"):
+        file = job.pull(form, tmp_path / f"model.{form}{'.h5' if form == 'h5-weights' else ''}")
+        fresh = keras.models.clone_model(model)
+        fresh.build((None, 72))
+        fresh.load_weights(file)
+        np.testing.assert_array_equal(fresh.predict(TEST_X, verbose=0), expected)
+        spec = {
+            "kind": "predict",
+            "model": {"architecture": model.to_json(), "weights": queue.upload(file)},
+            "data": {"input": {"x": TEST_X.tolist()}},
+        }
+        predicted = queue.submit(spec).wait(PATIENCE_S).raise_for_state().result()["value"]["predictions"]
+        np.testing.assert_array_equal(np.array(predicted, "float32"), expected)
+
+
+def test_chapter_three_architectures(queue, trained, tmp_path):
+    """3.2: JSON and YAML, out of a model and into a fresh one."""
+    model, job = trained
     json_str = model.to_json()
     pprint.pformat(json.loads(json_str))
-    fresh_model = tf.keras.models.model_from_json(json_str)
-    fresh_model.set_weights(model.get_weights())
-    np.testing.assert_array_equal(
-        queue.predict(fresh_model, test_x[:5], verbose=0), model.predict(test_x[:5], verbose=0)
-    )
+    pulled = {form: job.pull(form, tmp_path / f"model.{form}").read_text() for form in ("json", "yaml")}
+    assert pulled["yaml"].startswith(("class_name:", "module:"))
+    # What Keras 3 no longer reads itself, fitq reads: `model_from_yaml` is `convert` and `model_from_json`.
+    for text in (json_str, pulled["json"], json.dumps(queue.convert(pulled["yaml"])["architecture"])):
+        fresh_model = tf.keras.models.model_from_json(text)
+        fresh_model.build((None, 72))
+        fresh_model.set_weights(model.get_weights())
+        np.testing.assert_array_equal(queue.predict(fresh_model, TEST_X, verbose=0), model.predict(TEST_X, verbose=0))
+    # And what the notes print of an older Keras becomes a model of this one.
+    for name in ("notes.json", "notes.yaml"):
+        converted = queue.convert((ROOT / "examples" / "models" / name).read_text())
+        assert converted["changes"]
+        old = tf.keras.models.model_from_json(json.dumps(converted["architecture"]))
+        assert [layer.name for layer in old.layers] == ["dense_23", "dense_24"]
+        assert queue.predict(old, np.zeros((2, 32)), verbose=0).shape == (2, 10)
+
+
+def test_chapter_three_whole_models(queue, trained, tmp_path):
+    """3.3: `save` and `load_model`, from a job to here and from here to a job."""
+    model, job = trained
+    expected = model.predict(TEST_X, verbose=0)
+    for form, name in (("h5", "all_model.h5"), ("keras", "all_model.keras")):
+        loaded = tf.keras.models.load_model(job.pull(form, tmp_path / name))
+        np.testing.assert_array_equal(loaded.predict(TEST_X, verbose=0), expected)
+        assert int(loaded.optimizer.iterations) == int(model.optimizer.iterations) == 8
+
+        here = tmp_path / f"here-{name}"
+        model.save(here)
+        spec = {
+            "kind": "predict",
+            "model": {"upload": queue.upload(here)},
+            "data": {"input": {"x": TEST_X.tolist()}},
+        }
+        predicted = queue.submit(spec).wait(PATIENCE_S).raise_for_state().result()["value"]["predictions"]
+        np.testing.assert_array_equal(np.array(predicted, "float32"), expected)
 
 
 def test_a_fit_is_keras_s_to_the_bit_and_goes_on_where_it_was(queue, tmp_path):
@@ -263,6 +342,92 @@ def test_several_inputs_and_outputs_travel_in_their_structure(queue):
     assert all(np.array_equal(found[name], wanted[name]) for name in wanted)
 
 
+class Shuffled(keras.utils.PyDataset):
+    """Batches of rows that it orders anew after each epoch, by itself."""
+
+    def __init__(self, x, y):
+        super().__init__()
+        self.x, self.y = x, y
+        self.numbers = np.random.default_rng(0)
+        self.order = np.arange(len(x))
+
+    def __len__(self):
+        return len(self.x) // 8
+
+    def __getitem__(self, index):
+        rows = self.order[index * 8 : index * 8 + 8]
+        return self.x[rows], self.y[rows]
+
+    def on_epoch_end(self):
+        self.order = self.numbers.permutation(len(self.x))
+
+
+def generated(x, y):
+    while True:
+        for start in range(0, len(x), 16):
+            yield x[start : start + 16], y[start : start + 16]
+
+
+def classifier():
+    model = keras.Sequential([keras.Input((5,)), layers.Dense(8, activation="relu"), layers.Dense(3)])
+    model.compile(
+        "adam",
+        keras.losses.SparseCategoricalCrossentropy(from_logits=True),
+        metrics=["accuracy"],
+        weighted_metrics=["accuracy"],
+    )
+    return model
+
+
+def test_weights_frames_and_generators_count_as_in_keras(queue):
+    numbers = np.random.default_rng(8)
+    x, y, weights = numbers.random((48, 5)), numbers.integers(0, 3, 48), numbers.random(48)
+    frame, series = pd.DataFrame(x, columns=list("abcde")), pd.Series(y)
+    rows = tf.data.Dataset.from_tensor_slices((x, y))
+    by_class = {0: 1.0, 1: 3.0, 2: 0.5}
+    calls = {
+        "sample_weight": lambda: {"x": x, "y": y, "sample_weight": weights, "validation_data": (x, y, weights)},
+        "class_weight": lambda: {"x": x, "y": y, "class_weight": by_class, "validation_data": (x, y)},
+        "class_weight of a data set": lambda: {"x": rows.batch(16), "class_weight": by_class},
+        "pandas": lambda: {"x": frame, "y": series, "validation_split": 0.25},
+        "lists": lambda: {"x": x.tolist(), "y": y.tolist()},
+        "PyDataset": lambda: {"x": Shuffled(x, y)},
+        "generator": lambda: {"x": generated(x, y), "steps_per_epoch": 2},
+    }
+    for name, call in calls.items():
+        # Labels of a Series are a column: Keras's own functions, once traced, take no other rank.
+        model = classifier()
+        local = twin(model)
+        # Keras itself takes no lists for labels.
+        given = call() if name != "lists" else {"x": x, "y": y}
+        expected = local.fit(**given, epochs=2, shuffle=False, verbose=0)
+        history = queue.fit(model, **call(), epochs=2, shuffle=False, verbose=0)
+        assert history.history == expected.history, name
+        assert same(model, local), name
+    model = classifier()
+    local = twin(model)
+    assert queue.evaluate(model, frame, series, sample_weight=weights, verbose=0) == local.evaluate(
+        frame, series, sample_weight=weights, verbose=0
+    )
+    np.testing.assert_array_equal(queue.predict(model, frame, verbose=0), local.predict(frame, verbose=0))
+    with pytest.raises(CannotTravel, match="x is a RaggedTensor: only dense"):
+        queue.fit(model, tf.ragged.constant([[1.0], [1.0, 2.0]]), y[:2])
+
+
+def test_each_output_may_have_weights_of_its_own(queue):
+    numbers = np.random.default_rng(9)
+    entrance = keras.Input((4,), name="in")
+    outputs = {"sum": layers.Dense(1, name="sum")(entrance), "kind": layers.Dense(2, name="kind")(entrance)}
+    model = keras.Model({"in": entrance}, outputs)
+    model.compile("sgd", {"sum": "mse", "kind": "mae"})
+    x, y = {"in": numbers.random((24, 4))}, {"sum": numbers.random((24, 1)), "kind": numbers.random((24, 2))}
+    weights = {"sum": numbers.random(24), "kind": numbers.random(24)}
+    local = twin(model)
+    arguments = {"sample_weight": weights, "epochs": 2, "batch_size": 8, "shuffle": False, "verbose": 0}
+    assert queue.fit(model, x, y, **arguments).history == local.fit(x, y, **arguments).history
+    assert same(model, local)
+
+
 _SCRIPT = """
 import sys, keras, numpy, fitq
 model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(2)])
@@ -338,6 +503,7 @@ def images():
 
 
 def test_chapter_two_images(queue, capsys):
+    keras.utils.set_random_seed(0)
     (train_images, train_labels), (test_images, test_labels) = images()
     train_images, test_images = train_images[:5000] / 255.0, test_images[:1000] / 255.0
     train_labels, test_labels = train_labels[:5000], test_labels[:1000]
@@ -351,7 +517,7 @@ def test_chapter_two_images(queue, capsys):
     model.compile(
         optimizer="adam", loss=tf.keras.losses.SparseCategoricalCrossentropy(from_logits=True), metrics=["accuracy"]
     )
-    queue.fit(model, train_images, train_labels, epochs=10)
+    queue.fit(model, train_images, train_labels, epochs=10, seed=0)
     said = capsys.readouterr().out
     assert "Epoch 10/10" in said
     test_loss, test_acc = queue.evaluate(model, test_images, test_labels, verbose=2)
@@ -369,3 +535,24 @@ def test_chapter_two_images(queue, capsys):
     predictions_single = queue.predict(probability_model, img)
     assert int(tf.argmax(predictions_single[0])) == int(predictions[1].argmax())
     assert "1/1" in capsys.readouterr().out
+
+
+@pytest.mark.timeout(900)
+@pytest.mark.skipif(not os.environ.get("FITQ_DATASETS"), reason="FITQ_DATASETS names no folder with Fashion-MNIST")
+def test_fashion_mnist_reaches_its_accuracy_through_a_local_model(queue):
+    (train_images, train_labels), (test_images, test_labels) = images()
+    keras.utils.set_random_seed(0)
+    model = keras.Sequential(
+        [keras.layers.Flatten(input_shape=(28, 28)), layers.Dense(128, activation="relu"), layers.Dense(10)]
+    )
+    model.compile("adam", keras.losses.SparseCategoricalCrossentropy(from_logits=True), metrics=["accuracy"])
+
+    history = queue.fit(model, train_images / 255.0, train_labels, epochs=10, seed=0, verbose=0)
+
+    assert history.job.state == "succeeded"
+    assert len(history.history["accuracy"]) == 10
+    _, accuracy = queue.evaluate(model, test_images / 255.0, test_labels, verbose=0)
+    assert accuracy >= 0.87
+    predictions = queue.predict(model, test_images / 255.0, verbose=0)
+    np.testing.assert_array_equal(predictions, model.predict(test_images / 255.0, verbose=0))
+    assert (predictions.argmax(axis=1) == test_labels).mean() == pytest.approx(accuracy)

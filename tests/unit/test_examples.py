@@ -1,5 +1,6 @@
 """Every example is a job that the API takes."""
 
+import runpy
 from pathlib import Path
 
 import pytest
@@ -28,3 +29,9 @@ def test_each_kind_of_job_has_an_example():
     kinds = {specfile.read(path.name, path.read_text())["kind"] for path in EXAMPLES.glob("*.yaml")}
 
     assert kinds == {str(kind) for kind in spec.SPECS}
+
+
+def test_the_notebook_is_the_script():
+    made = runpy.run_path(str(EXAMPLES / "make_notebook.py"))["notebook"]((EXAMPLES / "notes.py").read_text())
+
+    assert (EXAMPLES / "notes.ipynb").read_text() == made, "run `make notebook`"

@@ -73,6 +73,34 @@ def test_generators_and_sequences_travel_as_their_batches():
     assert (set(found.x), found.lengths) == ({"a", "b"}, [[36, 2]])
 
 
+class Shifting(keras.utils.PyDataset):
+    """Two batches, which are other ones in each epoch."""
+
+    def __init__(self):
+        super().__init__()
+        self.epoch = 0
+
+    def __len__(self):
+        return 2
+
+    def __getitem__(self, index):
+        return X[index::2] + self.epoch, Y[index::2]
+
+    def on_epoch_end(self):
+        self.epoch += 1
+
+
+def test_a_py_dataset_that_changes_between_epochs_travels_as_all_its_epochs():
+    assert batches.epoch_of_changing(Shifting()) == 2
+    found = read(Shifting(), 2, 3)
+    assert (found.lengths, found.count) == ([[36, 6]], 6)
+    np.testing.assert_array_equal(found.x[36 * 4 : 36 * 5], X[::2] + 3)
+    assert read(Shifting(), 1).count == 1
+    assert read(Shifting()).count == 2
+    assert batches.epoch_of_changing(keras.utils.PyDataset()) is None
+    assert batches.epoch_of_changing(X) is None
+
+
 def test_the_cap_is_said_before_all_is_read(monkeypatch):
     def counted():
         for index in range(1000):

@@ -261,6 +261,8 @@ def test_contradictions_are_said_before_anything_is_sent():
         "validation_split": {"x": tf.data.Dataset.from_tensor_slices(x).batch(2), "y": None, "validation_split": 0.5},
         "no y beside": {"x": tf.data.Dataset.from_tensor_slices(x).batch(2)},
         "x is missing": {"x": None},
+        "multiply them": {"class_weight": {0: 2.0}, "sample_weight": np.ones(4)},
+        "one output": {"class_weight": {0: 2.0}, "y": {"a": y, "b": y}},
     }.items():
         with pytest.raises(CannotTravel, match=word):
             specs.of_fit(fit_call(model, **{"x": x, "y": y, **arguments}), upload)

@@ -109,10 +109,32 @@ def _ends(stream: Any) -> bool:
     return _is_loader(stream)
 
 
+def epoch_of_changing(stream: Any) -> int | None:
+    """Return the batches of a `PyDataset` that changes between epochs, as by shuffling; None for anything else."""
+    own = keras.utils.PyDataset
+    if not isinstance(stream, own):
+        return None
+    kind = type(stream)
+    keeps = kind.on_epoch_begin is own.on_epoch_begin and kind.on_epoch_end is own.on_epoch_end
+    return None if keeps else stream.num_batches
+
+
+def _passes(stream: keras.utils.PyDataset, asked: Asked) -> Iterator[Any]:
+    """Yield a `PyDataset`'s batches; where an epoch is a pass, of all epochs, and told of their ends as by Keras."""
+    if stream.num_batches is None:
+        yield from (stream[index] for index in itertools.count())
+        return
+    # Keras ends an epoch before the first one, too.
+    stream.on_epoch_end()
+    for _ in range(asked.times if asked.steps == stream.num_batches else 1):
+        stream.on_epoch_begin()
+        yield from (stream[index] for index in range(stream.num_batches))
+        stream.on_epoch_end()
+
+
 def _items(stream: Any, asked: Asked) -> Iterator[Any]:
     if isinstance(stream, keras.utils.PyDataset):
-        passes = range(stream.num_batches) if stream.num_batches is not None else itertools.count()
-        yield from (stream[index] for index in passes)
+        yield from _passes(stream, asked)
     elif _is_dataset(stream) and asked.total is not None:
         # TensorFlow fetches ahead: what nobody asked for should not be made.
         yield from stream.take(asked.total)

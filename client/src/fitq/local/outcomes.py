@@ -26,8 +26,9 @@ def number(row: Mapping[str, Any]) -> float:
 
 
 def history(job: Job, call: Fit, translated: Translated, *, steps: int | None) -> Any:
-    """Return a real `keras.callbacks.History` of the job, kept in the model as `fit` does."""
+    """Return a real `keras.callbacks.History`, kept in the model as `fit` does; its `job` is the job."""
     made = translated.history or keras.callbacks.History()
+    made.job = job
     made.set_params({"verbose": call.verbose, "epochs": call.epochs, "steps": steps})
     made.set_model(call.model)
     made.on_train_begin()

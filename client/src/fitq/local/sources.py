@@ -75,9 +75,7 @@ def sent(data: Data, upload: Upload) -> dict[str, Any]:
     if data.y is not None:
         source["labels"] = arrays.mapped(lambda one: _file(one, upload), data.y)
     if data.sample_weight is not None:
-        if not isinstance(data.sample_weight, np.ndarray):
-            raise CannotTravel("sample_weight holds several arrays; one for all outputs travels.")
-        source["sample_weight"] = _file(data.sample_weight, upload)
+        source["sample_weight"] = arrays.mapped(lambda one: _file(one, upload), data.sample_weight)
     if data.lengths is not None:
         source["batches"] = data.lengths
     return source

@@ -3,10 +3,11 @@
 import math
 import tempfile
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import keras
+import numpy as np
 
 from fitq.calls import Evaluate, Extras, Fit, Predict
 from fitq.errors import CannotTravel
@@ -36,9 +37,12 @@ def of_fit(call: Fit, upload: Upload) -> Prepared:
     progress.level(call.verbose)
     architecture.check(call.model)
     _check_fit(call)
+    call = replace(call, steps_per_epoch=call.steps_per_epoch or batches.epoch_of_changing(call.x))
     most = batches.most_bytes(call.extras.max_dataset_mb)
     asked = Asked("x", call.steps_per_epoch, "steps_per_epoch", call.epochs - call.initial_epoch)
     train = sources.read(call.x, call.y, call.sample_weight, asked, most)
+    if call.class_weight is not None:
+        _check_class_weight(train)
     validation = _validation(call, most)
     architecture.build(call.model, train.x)
     compile_ = compiled.described(call.model)
@@ -79,6 +83,14 @@ def _check_fit(call: Fit) -> None:
         raise CannotTravel("validation_freq must be a whole number: validate every so many epochs.")
     if call.validation_split and batches.is_stream(call.x):
         raise CannotTravel("validation_split needs arrays; give validation_data=… beside a data set.")
+
+
+def _check_class_weight(train: Data) -> None:
+    """Refuse what Keras refuses beside class weights."""
+    if train.sample_weight is not None:
+        raise CannotTravel("class_weight and sample_weight cannot be given at once: multiply them into sample_weight.")
+    if not isinstance(train.y, np.ndarray):
+        raise CannotTravel("class_weight needs a model of one output: give a sample_weight for each output instead.")
 
 
 def _validation(call: Fit, most: int) -> Data | float | None:
