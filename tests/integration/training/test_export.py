@@ -1,6 +1,7 @@
 """Models in other formats: each file is read by those who read such files, and predicts as the checkpoint does."""
 
 import json
+import shutil
 import zipfile
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -17,6 +18,7 @@ import yaml
 
 from shared.errors import BadSpec
 from shared.formats import FILES, Format
+from tests.integration.training.old_models import graph, rare
 from worker.training import checkpoints
 from worker.training.checkpoints import Position, Progress
 
@@ -91,8 +93,21 @@ class Trained:
             archive.extractall(to)
         return to
 
-    def agrees(self, predicted: Any) -> None:
-        np.testing.assert_allclose(predicted, self.expected, rtol=1e-4, atol=1e-5)
+    def put(self, form: str, name: str) -> str:
+        """Put an exported file below the volume's data folder; return its name there."""
+        folder = self.bench.volume / "data"
+        folder.mkdir(exist_ok=True)
+        shutil.copy(self.export(form), folder / name)
+        return name
+
+    @property
+    def data(self) -> dict[str, Any]:
+        """The rows as a job names them, the inputs in their order."""
+        inputs = {f"x{index}": one for index, one in enumerate(self.x)}
+        return {"npz": self.bench.save("rows.npz", **inputs, y=self.y), "x": list(inputs) if len(inputs) > 1 else "x0"}
+
+    def agrees(self, predicted: Any, what: str = "") -> None:
+        np.testing.assert_allclose(predicted, self.expected, rtol=1e-4, atol=1e-5, err_msg=what)
 
     @property
     def inputs(self) -> Any:
@@ -248,22 +263,39 @@ def test_onnx_is_run(trained):
     trained.agrees(predicted)
 
 
+#: What a job may be given of what came out: a whole model, or an architecture and weights.
+BACK = [
+    {"upload": "keras"},
+    {"upload": "h5"},
+    {"architecture": "json", "weights": "keras"},
+    {"architecture": "json", "weights": "h5"},
+    {"architecture": "json", "weights": "weights.h5"},
+    {"architecture": "json", "weights": "tf"},
+    {"architecture": "yaml", "weights": "h5-weights"},
+]
+
+
+@pytest.mark.parametrize("trained", [mlp, cnn, rnn, two, nested, graph, rare], indirect=True)
 def test_what_came_out_goes_back_in(trained):
-    if trained.make is two:
-        return  # An inline source has one input.
-    data = trained.bench.volume / "data"
-    data.mkdir(exist_ok=True)
-    for form in ("keras", "weights.h5"):
-        (data / f"model{FILES[Format(form)].ending}").write_bytes(trained.export(form).read_bytes())
-    as_json, as_yaml = trained.export("json").read_text(), trained.export("yaml").read_text()
-    for model in (
-        {"upload": "model.keras"},
-        {"architecture": as_json, "weights": "model.weights.h5"},
-        {"architecture": as_yaml, "weights": "model.weights.h5"},
-    ):
-        spec = {"kind": "predict", "model": model, "data": {"input": {"x": trained.x[0].tolist()}}}
+    files = {form: f"model{FILES[Format(form)].ending}" for form in ("keras", "h5", "weights.h5", "h5-weights", "tf")}
+    for form, name in files.items():
+        trained.put(form, name)
+    for parts in BACK:
+        model = {key: files.get(form) or trained.export(form).read_text() for key, form in parts.items()}
+        spec = {"kind": "predict", "model": model, "data": {"input": trained.data}}
         ended, _ = trained.bench.finish(spec)
-        trained.agrees(ended.value["predictions"])
+        trained.agrees(ended.value["predictions"], f"{parts}")
+
+
+@pytest.mark.parametrize("trained", [mlp, two], indirect=True)
+def test_training_goes_on_from_a_whole_model_as_from_the_checkpoint(trained):
+    data = {"train": trained.data | {"y": "y"}}
+    spec = {"kind": "train", "data": data, "compile": {"continue_optimizer": True}, "fit": {"epochs": 2}, "seed": 1}
+    expected, _ = trained.bench.finish({**spec, "model": {"job": SOURCE}}, source=trained.source)
+    for attempt, form in enumerate(("keras", "h5"), start=2):
+        upload = trained.put(form, f"whole.{form}")
+        ended, _ = trained.bench.finish({**spec, "model": {"upload": upload}}, attempt=attempt)
+        assert ended.weights_sha256 == expected.weights_sha256, form
 
 
 def test_a_format_that_cannot_hold_the_model_says_why(benches):
