@@ -12,7 +12,7 @@ from shared import db
 from shared.clock import now
 from shared.states import TERMINAL
 from shared.store import StoredFile
-from shared.tables import checkpoints, job_inputs, jobs, results
+from shared.tables import artifacts, checkpoints, job_inputs, jobs, results
 
 _table = checkpoints
 
@@ -49,6 +49,8 @@ class Retention:
 
     keep_best: int = 1
     keep_last: int = 2
+    #: Bytes that the job may leave, checkpoints and artifacts together; fewer checkpoints are kept where it must be.
+    most_bytes: int | None = None
 
 
 def listed(connection: Connection, job_id: str) -> list[Saved]:
@@ -111,10 +113,56 @@ def _retain(connection: Connection, job_id: str, pinned: set[str], *, greater: b
         .values(is_best=_table.c.name == (ranked[0].name if ranked else ""))
     )
     gone = [one for one in saved if one not in stay and one.name != "final" and one.sha256 not in pinned]
+    _forget(connection, job_id, gone)
+    return [one.path for one in gone]
+
+
+def fit(connection: Connection, job_id: str, most_bytes: int) -> tuple[list[str], int]:
+    """Drop rows, the oldest first and the best one last, until a job's checkpoints and artifacts take so much.
+
+    The newest checkpoint stays, and `final`, and what a waiting or running job was pinned to. Return the paths of the
+    files that no row names any more, and the bytes that cannot be dropped; pins, which others made, do not count there.
+    """
+    saved = listed(connection, job_id)
+    pinned = _pinned(connection, job_id)
+    artifact_bytes = _artifact_bytes(connection, job_id)
+    stay = [one for index, one in enumerate(saved) if index == 0 or one.name == "final"]
+    movable = [one for one in saved if one not in stay and one.sha256 not in pinned]
+    movable.sort(key=lambda one: (one.is_best, one.step))
+    held = artifact_bytes + sum(one.bytes for one in saved)
+    gone = []
+    for one in movable:
+        if held <= most_bytes:
+            break
+        held -= one.bytes
+        gone.append(one)
+    _forget(connection, job_id, gone)
+    return [one.path for one in gone], artifact_bytes + sum(one.bytes for one in stay)
+
+
+def thin(connection: Connection, job_id: str) -> list[str]:
+    """Drop the rows of an ended job but those of its final, its newest and its best checkpoint, and of pinned ones.
+
+    Return the paths of the files that no row names any more. The caller holds the job's row.
+    """
+    saved = listed(connection, job_id)
+    pinned = _pinned(connection, job_id)
+    newest = next((one for one in saved if one.name != "final"), None)
+    final = find(connection, job_id, "final")
+    gone = [one for one in saved if not one.is_best and one not in {newest, final} and one.sha256 not in pinned]
+    _forget(connection, job_id, gone)
+    return [one.path for one in gone]
+
+
+def _artifact_bytes(connection: Connection, job_id: str) -> int:
+    total = sa.select(sa.func.coalesce(sa.func.sum(artifacts.c.bytes), 0)).where(artifacts.c.job_id == job_id)
+    return int(connection.execute(total).scalar_one())
+
+
+def _forget(connection: Connection, job_id: str, gone: list[Saved]) -> None:
     if gone:
         names = [one.name for one in gone]
         connection.execute(sa.delete(_table).where(_table.c.job_id == job_id, _table.c.name.in_(names)))
-    return [one.path for one in gone]
 
 
 def _pinned(connection: Connection, job_id: str) -> set[str]:

@@ -43,6 +43,11 @@ def is_template(text: str) -> bool:
     return is_name("".join(part if field is None else "0" for part, field, _ in parts))
 
 
+def has_fields(template: str) -> bool:
+    """Whether a template gives more than one name."""
+    return any(field is not None for _, field, _ in _parts(template))
+
+
 def fill(template: str, values: Mapping[str, float]) -> str:
     """Return the name that a template gives. Raise KeyError for an unknown field, ValueError for what is no name."""
     name = "".join(

@@ -44,6 +44,8 @@ class Settings(BaseSettings):
     upload_max_mb: Annotated[int, Field(ge=1, le=1 << 30)] = 32768
     #: Days for which an upload stays that no job needs and nobody asks for.
     upload_keep_days: Annotated[float, Field(ge=1, le=36_500)] = 30.0
+    #: What jobs and uploads together may leave on the volume, MiB.
+    volume_max_mb: Annotated[int, Field(ge=1, le=1 << 40)] | None = None
     #: Jobs that one worker runs at a time. Default: half of the machine's cores.
     slots: Annotated[int, Field(ge=1, le=256)] = max(1, (os.cpu_count() or 2) // 2)
     #: Lanes that a worker serves, separated by commas.
@@ -78,6 +80,11 @@ class Settings(BaseSettings):
         """The volume's folder."""
         assert self.volume is not None  # noqa: S101 - set by the validator above
         return self.volume
+
+    @property
+    def volume_max_bytes(self) -> int | None:
+        """What jobs and uploads together may leave on the volume; None for no limit."""
+        return None if self.volume_max_mb is None else self.volume_max_mb << 20
 
     @property
     def beat_s(self) -> float:

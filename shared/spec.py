@@ -35,6 +35,10 @@ class Resources(Part):
     time_limit_s: Annotated[float, Field(gt=0, le=31_536_000)] | None = Field(
         None, description="Seconds of running, all attempts together; over it the job ends as timeout"
     )
+    disk_mb: Annotated[int, Field(ge=1, le=16_777_216)] | None = Field(
+        None,
+        description="What it may leave on the volume, MiB: checkpoints and artifacts; over it it ends as disk_limit",
+    )
     stall_limit_s: Annotated[float, Field(gt=0, le=86_400)] = Field(
         600.0, description="Seconds without a finished step; over it the runner is killed and the job tried again"
     )

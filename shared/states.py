@@ -74,6 +74,7 @@ class Failure(StrEnum):
     CRASHED = "crashed"
     WORKER_LOST = "worker_lost"
     DISK_FULL = "disk_full"
+    DISK_LIMIT = "disk_limit"
     INTERNAL = "internal"
 
 

@@ -14,12 +14,14 @@ def delete(connection: Connection, job_id: str) -> None:
     connection.execute(sa.delete(_table).where(_table.c.id == job_id, _table.c.kind.in_(states.INTERNAL)))
 
 
-def prune(connection: Connection, kind: Kind, *, older_than_s: float) -> list[str]:
-    """Delete ended internal jobs of a kind that are so old; return their ids, whose files may go."""
+def prune(connection: Connection, kind: Kind, *, older_than_s: float, most: int = 1000) -> list[str]:
+    """Delete the oldest of the ended internal jobs of a kind that are so old; return their ids, whose files may go."""
     assert kind in states.INTERNAL  # noqa: S101 - users' jobs stay
     ended = _table.c.state.in_(states.TERMINAL)
     old = sa.and_(_table.c.kind == kind, ended, _table.c.finished_at < after(-older_than_s))
-    return list(connection.execute(sa.delete(_table).where(old).returning(_table.c.id)).scalars())
+    oldest = sa.select(_table.c.id).where(old).order_by(_table.c.finished_at).limit(most)
+    gone = sa.delete(_table).where(_table.c.id.in_(oldest), old).returning(_table.c.id)
+    return list(connection.execute(gone).scalars())
 
 
 def expire(connection: Connection, *, most: int = 100) -> list[tuple[str, str]]:

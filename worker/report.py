@@ -81,6 +81,8 @@ class Reporter:
         self._counting = threading.Lock()
         self._progress: Progress | None = None
         self._written = 0
+        #: Why the job may write no more: what cannot be dropped of it is more than it may leave.
+        self.over: str | None = None
         self._ended = threading.Event()
         self._abandoned = threading.Event()
         self._thread = threading.Thread(target=self._run, name=f"report {lease.job_id}", daemon=True)
@@ -226,9 +228,9 @@ class Reporter:
                     ("epoch", {"epoch": message.epoch, "attempt": attempt, "metrics": _finite(message.metrics)})
                 )
             case Checkpointed():
-                return self._checkpoint(connection, message, said)
+                return self._checkpoint(connection, message, said) + self._fit(connection)
             case Artifact():
-                return attempts.add_artifact(
+                stale = attempts.add_artifact(
                     connection,
                     job_id,
                     attempt,
@@ -236,6 +238,7 @@ class Reporter:
                     content_type=message.content_type,
                     **asdict(message.file),
                 )
+                return stale + self._fit(connection)
             case _:
                 self._end(connection, message)
         return []
@@ -271,6 +274,19 @@ class Reporter:
         said.append(
             ("checkpoint", {"name": message.name, "epoch": message.epoch, "step": message.step, "attempt": attempt})
         )
+        return stale
+
+    def _fit(self, connection: Connection) -> list[str]:
+        """Keep the job within what it may leave; say so where that cannot be."""
+        most = self._retention.most_bytes
+        if most is None:
+            return []
+        stale, least = checkpoints.fit(connection, self._lease.job_id, most)
+        if least > most:
+            self.over = (
+                f"The job's newest checkpoint and its artifacts take {least / (1 << 20):,.1f} MB; resources.disk_mb "
+                f"allows {most >> 20:,}. Ask for more, or let callbacks write less."
+            )
         return stale
 
     def _end(self, connection: Connection, ending: Ending) -> None:

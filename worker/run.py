@@ -19,6 +19,7 @@ from shared.failpoints import Point
 from shared.jobs import Attempt
 from shared.states import Failure, Lane
 from shared.store import StoredFile
+from shared.volume import usage
 from worker import launch, runner_entry
 from worker.host import Host
 from worker.lease import Lease
@@ -99,17 +100,23 @@ def _supervise(host: Host, attempt: Attempt) -> None:
     """Run one claimed attempt to its end."""
     _log.info("attempt begins", kind=attempt.kind)
     failpoints.reach(Point.AFTER_CLAIM_BEFORE_START)
-    with host.beat.hold(attempt.job_id, attempt.number) as lease:
-        kept = attempt.spec.get("checkpoint", {})
-        retention = Retention(kept.get("keep_best", 1), kept.get("keep_last", 2))
-        with Reporter(host.engine, lease, retention=retention, volume=host.settings.volume_path) as reporter:
-            ending = _run(host, attempt, lease, reporter)
-            if ending is None:
-                _log.warning("attempt abandoned: the lease is lost")
-                return
-            written = reporter.end(ending, give_up=lambda: time.monotonic() > host.drain_by)
-            failpoints.reach(Point.AFTER_END_BEFORE_NEXT)
-            _log.info("attempt ended", outcome=type(ending).__name__, written=written, **_details(ending))
+    with (
+        host.beat.hold(attempt.job_id, attempt.number) as lease,
+        Reporter(host.engine, lease, retention=_retention(attempt), volume=host.settings.volume_path) as reporter,
+    ):
+        ending = _run(host, attempt, lease, reporter)
+        if ending is None:
+            _log.warning("attempt abandoned: the lease is lost")
+            return
+        written = reporter.end(ending, give_up=lambda: time.monotonic() > host.drain_by)
+        failpoints.reach(Point.AFTER_END_BEFORE_NEXT)
+        _log.info("attempt ended", outcome=type(ending).__name__, written=written, **_details(ending))
+
+
+def _retention(attempt: Attempt) -> Retention:
+    kept = attempt.spec.get("checkpoint", {})
+    disk_mb = attempt.spec.get("resources", {}).get("disk_mb")
+    return Retention(kept.get("keep_best", 1), kept.get("keep_last", 2), disk_mb and disk_mb << 20)
 
 
 def _details(ending: Ending) -> dict[str, str]:
@@ -118,11 +125,11 @@ def _details(ending: Ending) -> dict[str, str]:
 
 def _run(host: Host, attempt: Attempt, lease: Lease, reporter: Reporter) -> Ending | None:
     """Start a runner and watch it; it is gone when this returns. None: the lease is lost."""
-    saved = _saved(host, attempt, lease)
-    if saved is None:
+    found = _found(host, attempt, lease)
+    if found is None:
         return None if lease.lost else Released()
     try:
-        running = launch.launch(runner_entry.main, _assignment(host, attempt, saved))
+        running = launch.launch(runner_entry.main, _assignment(host, attempt, *found))
     except Exception:  # noqa: BLE001 - no runner, no attempt: whatever stood in the way is the machine's
         _log.exception("runner not started")
         return FailedWith(Failure.INTERNAL, "The runner could not be started; the worker's log says why.")
@@ -135,12 +142,16 @@ def _run(host: Host, attempt: Attempt, lease: Lease, reporter: Reporter) -> Endi
         running.kill()
 
 
-def _saved(host: Host, attempt: Attempt, lease: Lease) -> list[Saved] | None:
-    """Return the job's checkpoints, waiting out an outage of the database; None when that takes too long."""
+def _found(host: Host, attempt: Attempt, lease: Lease) -> tuple[list[Saved], int] | None:
+    """Return the job's checkpoints, and the bytes that the volume holds where these are limited.
+
+    Wait out an outage of the database; None when that takes too long.
+    """
     while not lease.lost and not host.draining.is_set():
         try:
             with db.read(host.engine) as connection:
-                return checkpoints.listed(connection, attempt.job_id)
+                used = 0 if host.settings.volume_max_mb is None else usage.used_bytes(connection)
+                return checkpoints.listed(connection, attempt.job_id), used
         except Exception as error:
             if not db.is_away(error):
                 raise
@@ -158,7 +169,7 @@ def _resumable(attempt: Attempt, saved: list[Saved]) -> tuple[Resumable, ...]:
     return (*own, Resumable(source["checkpoint"], epoch, step, StoredFile(**source["file"]), inherited=True))
 
 
-def _assignment(host: Host, attempt: Attempt, saved: list[Saved]) -> Assignment:
+def _assignment(host: Host, attempt: Attempt, saved: list[Saved], used_bytes: int) -> Assignment:
     settings = host.settings
     cores = psutil.cpu_count() or 1
     return Assignment(
@@ -175,4 +186,6 @@ def _assignment(host: Host, attempt: Attempt, saved: list[Saved]) -> Assignment:
         datasets=str(settings.datasets) if settings.datasets else None,
         dataset_timeout_s=settings.dataset_timeout_s,
         site_packages=tuple(filter(None, settings.site_packages.replace(" ", "").split(","))),
+        volume_max_bytes=settings.volume_max_bytes,
+        volume_used_bytes=used_bytes,
     )

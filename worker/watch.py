@@ -157,7 +157,7 @@ class Watch:
 
     def _look(self) -> Ending | None:
         """Return the end that somebody or something imposes, or None."""
-        return self._wishes() or self._time() or self._memory()
+        return self._wishes() or self._time() or self._memory() or self._disk()
 
     def _wishes(self) -> Ending | None:
         wishes = self._lease.wishes
@@ -214,6 +214,9 @@ class Watch:
         advice = "Ask for more, or reduce batch_size."
         sentence = f"The job used {used} MB of memory; it asked for memory_mb {asked}. {advice}"
         return FailedWith(Failure.OOM_HOST, sentence)
+
+    def _disk(self) -> Ending | None:
+        return FailedWith(Failure.DISK_LIMIT, self._reporter.over) if self._reporter.over else None
 
 
 def _signal_name(number: int) -> str:

@@ -72,6 +72,9 @@ class Assignment:
     datasets: str | None
     dataset_timeout_s: float
     site_packages: tuple[str, ...] = ()
+    #: Bytes that all jobs and uploads together may leave on the volume, None for no limit; and those they take now.
+    volume_max_bytes: int | None = None
+    volume_used_bytes: int = 0
 
 
 @dataclass(frozen=True)

@@ -60,7 +60,8 @@ def _answer_of(here: Context, wanted: Spec) -> Response:
 
 def _as_check(wanted: Spec) -> Spec:
     memory_mb = min(wanted.resources.memory_mb, _MEMORY_MB)
-    resources = Resources(lane=Lane.INTERACTIVE, memory_mb=memory_mb, time_limit_s=_RUN_S)
+    disk_mb = wanted.resources.disk_mb
+    resources = Resources(lane=Lane.INTERACTIVE, memory_mb=memory_mb, time_limit_s=_RUN_S, disk_mb=disk_mb)
     return wanted.model_copy(
         update={"resources": resources, "priority": 100, "retries": 0, "name": None, "tags": {}},
     )

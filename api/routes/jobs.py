@@ -20,6 +20,7 @@ from shared.jobs import Submitted
 from shared.listing import Filter, Job, Result
 from shared.spec import Spec
 from shared.states import INTERNAL, State
+from shared.volume import usage
 
 blueprint = APIBlueprint("jobs", __name__, abp_tags=[Tag(name="jobs", description="Submit, read, cancel, retry")])
 
@@ -49,7 +50,7 @@ _HEADERS = [
     "/v1/jobs",
     request_body=document.REQUEST_BODY,
     openapi_extensions={"parameters": _HEADERS},
-    responses={201: schemas.Job, 200: schemas.Job, **problems.documented(400, 409, 413, 415, 422, 503)},
+    responses={201: schemas.Job, 200: schemas.Job, **problems.documented(400, 409, 413, 415, 422, 503, 507)},
 )
 def submit() -> Response:
     """Submit a job.
@@ -79,6 +80,9 @@ def _submitted(here: Context, wanted: Spec, key: str | None, fingerprint: str) -
         if known is not None:
             return known
     sources.check_files(here.settings.volume_path, wanted)
+    if wanted.kind != "evaluate":
+        # Which leaves nothing but a result.
+        usage.require_room(here.engine, here.settings)
     submitted = jobs.submit_once(here.engine, wanted, idempotency_key=key, fingerprint=fingerprint)
     if not submitted.replayed:
         here.bell.ring(submitted.lane)

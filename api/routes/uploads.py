@@ -11,9 +11,10 @@ from api import answers, body, context, problems, schemas
 from api.context import Context
 from api.queries import UploadPath, UploadsQuery, encode_cursor
 from shared import db, refs, uploads
-from shared.errors import BadRequest
+from shared.errors import BadRequest, NotFound
 from shared.incoming import WrongOffset
 from shared.uploads import Upload
+from shared.volume import usage
 
 blueprint = APIBlueprint("uploads", __name__, abp_tags=[Tag(name="uploads", description="Content that jobs use")])
 
@@ -63,14 +64,26 @@ def create_upload() -> Response:
     most = here.settings.upload_max_mb << 20
     if asked.bytes > most:
         raise uploads.too_large(most)
+    if missing := _missing(here, asked.sha256, asked.bytes):
+        usage.require_room(here.engine, here.settings, missing)
     found = uploads.begin(
         here.engine, here.settings.volume_path, sha256=asked.sha256, size=asked.bytes, name=asked.name
     )
     return _answer(found, 200 if found.complete else 201)
 
 
+def _missing(here: Context, sha256: str, size: int) -> int:
+    """Return how many bytes of a content are not there yet."""
+    try:
+        with db.read(here.engine) as connection:
+            return size - uploads.get(connection, here.settings.volume_path, sha256).offset
+    except NotFound:
+        return size
+
+
 def _taken(here: Context) -> Response:
     most = here.settings.upload_max_mb << 20
+    usage.require_room(here.engine, here.settings, request.content_length or 0)
     with here.places.taken():
         found, is_new = uploads.take(
             here.engine, here.settings.volume_path, body.pieces(), most=most, size=request.content_length

@@ -9,6 +9,7 @@ from flask_openapi.models.tag import Tag
 from api import answers, body, context, problems, schemas
 from api.queries import JobPath
 from shared import db, listing, wishes
+from shared.volume import usage
 
 blueprint = APIBlueprint("wishes", __name__, abp_tags=[Tag(name="jobs")])
 
@@ -52,7 +53,7 @@ def pause(path: JobPath) -> Response:
 @blueprint.post(
     "/v1/jobs/<job:job_id>/resume",
     request_body=_optional("ResumeBody"),
-    responses={200: schemas.Job, 201: schemas.Job, **problems.documented(400, 404, 409, 413, 415, 422, 503)},
+    responses={200: schemas.Job, 201: schemas.Job, **problems.documented(400, 404, 409, 413, 415, 422, 503, 507)},
 )
 def resume(path: JobPath) -> Response:
     """Let a paused job go on (200), or train on where an ended one stopped, as a new job (201).
@@ -61,6 +62,10 @@ def resume(path: JobPath) -> Response:
     """
     here = context.current()
     asked = body.read_optional(schemas.ResumeBody)
+    with db.read(here.engine) as connection:
+        paused = listing.get(connection, path.job_id).held
+    if not paused:
+        usage.require_room(here.engine, here.settings)
     with db.write(here.engine) as connection:
         paused = listing.get(connection, path.job_id).held
         if paused:

@@ -220,6 +220,16 @@ def test_threads_without_end_meet_the_machines_limit_and_the_worker_lives(few_pr
     queue.submit(spec(fit={"epochs": 1})).wait(PATIENCE_S).raise_for_state()
 
 
+def test_a_job_that_leaves_more_than_it_may_ends_with_its_class(stack, queue):
+    """Models are saved after each step, which nobody can count before."""
+    saves = {"ModelCheckpoint": {"filepath": "{epoch}-{batch}.keras", "save_freq": 1}}
+    job = queue.submit(spec(callbacks=[saves], resources={"disk_mb": 2}, fit={"epochs": 500})).wait(PATIENCE_S)
+
+    assert (job.state, job.data["error"]["code"], job.data["attempt"]) == ("failed", "disk_limit", 1)
+    assert "resources.disk_mb allows 2" in job.data["error"]["message"]
+    assert len(job.checkpoints()) == 1
+
+
 def test_a_job_that_kills_its_runner_each_time_blocks_nobody(stack, queue):
     poison = queue.submit(spec(tags={"fault": "segfault"}, retries=1, priority=100))
     healthy = [queue.submit(spec(fit={"epochs": 1})) for _ in range(3)]

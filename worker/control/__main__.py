@@ -35,10 +35,12 @@ def main() -> None:
     reap_s = min(5.0, config.beat_s)
     keep_s = config.upload_keep_days * 86_400
     reaper = Reaper(engine, rings, lease_s=config.lease_s, every_s=reap_s)
+    most = config.volume_max_bytes
     loops = [
         _loop("bell", stopped, config.bell_s, lambda: bell.ring_for_waiting(engine, rings, lease_s=config.lease_s)),
         _loop("reaper", stopped, reap_s, reaper.round, on_error=reaper.forgive),
         _loop("pruner", stopped, PRUNE_S, lambda: pruner.prune(engine, config.volume_path)),
+        _loop("evicter", stopped, PRUNE_S, lambda: pruner.evict(engine, config.volume_path, most_bytes=most)),
         _loop("sweeper", stopped, SWEEP_S, lambda: pruner.sweep(engine, config.volume_path)),
         _loop("uploads", stopped, PRUNE_S, lambda: pruner.prune_uploads(engine, config.volume_path, keep_s=keep_s)),
     ]

@@ -6,7 +6,7 @@ from sqlalchemy import Engine
 
 from shared import db, exports, log, store, upkeep, uploads, workers
 from shared.states import Kind
-from shared.volume import leftovers
+from shared.volume import eviction, leftovers
 
 #: Seconds for which a worker that is gone stays in the list.
 WORKER_S = 86_400.0
@@ -48,6 +48,17 @@ def sweep(engine: Engine, volume: Path, *, grace_s: float = leftovers.GRACE_S) -
     if gone:
         _log.info("swept", files=gone, bytes=size)
     return gone
+
+
+def evict(engine: Engine, volume: Path, *, most_bytes: int | None) -> None:
+    """Keep what jobs and uploads take within what they may, as far as that is possible without harm."""
+    if most_bytes is None or not store.is_there(volume):
+        return
+    before, after = eviction.evict(engine, volume, most_bytes=most_bytes)
+    if after < before:
+        _log.info("evicted", freed=before - after, used=after, allowed=most_bytes)
+    if after > most_bytes:
+        _log.warning("the volume holds more than FITQ_VOLUME_MAX_MB: delete jobs", used=after, allowed=most_bytes)
 
 
 def prune_uploads(engine: Engine, volume: Path, *, keep_s: float) -> None:

@@ -6,7 +6,8 @@ from typing import Any
 from shared.data_spec import Source, Split
 from shared.sources.arrays import DatasetSource
 from shared.spec import EvaluateSpec, PredictSpec, Spec, TrainSpec
-from worker.training import data, datasets, models, origins, predict, sizing
+from worker.training import data, datasets, footprint, models, origins, predict, sizing
+from worker.training.footprint import Footprint
 from worker.training.port import Report
 from worker.wire import Assignment, Finished
 
@@ -22,7 +23,9 @@ def run(assignment: Assignment, spec: Spec, report: Report, *, jit: bool) -> Fin
     sizing.check_fits(needed, size, spec.resources.memory_mb)
     if isinstance(spec, PredictSpec):
         predict.check(spec, size.output_shape)
-    return Finished(_value(assignment, spec, size, outline, needed, slots or 0))
+    leaves = _footprint(spec, size, outline, origin.config, slots or 0)
+    footprint.check_allowed(leaves, assignment)
+    return Finished(_value(assignment, spec, size, outline, needed, leaves))
 
 
 def _source(spec: Spec) -> Source:
@@ -40,31 +43,36 @@ def _slots(spec: Spec, origin: origins.Origin) -> int | None:
     return sizing.slots(models.optimizer(compiled)) if isinstance(spec, TrainSpec) else None
 
 
+def _footprint(spec: Spec, size: sizing.Size, outline: data.Outline, config: dict[str, Any], slots: int) -> Footprint:
+    if isinstance(spec, TrainSpec):
+        return footprint.of_training(spec, size, config, slots=slots)
+    if isinstance(spec, PredictSpec):
+        rows = _samples(spec, outline) if spec.steps is None else spec.steps * spec.batch_size
+        return footprint.of_predictions(rows, size.outputs)
+    return Footprint()
+
+
 def _value(
-    assignment: Assignment, spec: Spec, size: sizing.Size, outline: data.Outline, needed: int, slots: int
+    assignment: Assignment, spec: Spec, size: sizing.Size, outline: data.Outline, needed: int, leaves: Footprint
 ) -> dict[str, Any]:
     batch_size = spec.fit.batch_size if isinstance(spec, TrainSpec) else spec.batch_size
     samples = _samples(spec, outline)
     memory_mb = sizing.estimate_mb(needed, size, outline.bytes, batch_size)
-    checkpoint_bytes = size.weight_bytes + slots * size.trainable_bytes if isinstance(spec, TrainSpec) else 0
-    kept = spec.checkpoint.keep_last + spec.checkpoint.keep_best + 1 if isinstance(spec, TrainSpec) else 0
-    written = 4 * samples * math.prod(n or 1 for n in _flat(size.output_shape)) if isinstance(spec, PredictSpec) else 0
+    free = footprint.free_bytes(assignment)
     return {
         "parameters": size.parameters,
         "trainable_parameters": size.trainable,
         "memory_mb": memory_mb,
-        "checkpoint_bytes": checkpoint_bytes,
-        "disk_bytes": checkpoint_bytes * kept + written,
+        "checkpoint_bytes": leaves.checkpoint_bytes,
+        "checkpoints": leaves.checkpoints,
+        "disk_bytes": leaves.bytes,
+        "disk_free_bytes": free,
         "input_shape": size.input_shape,
         "output_shape": size.output_shape,
         "samples": samples,
         "steps_per_epoch": _steps(spec, samples, batch_size),
-        "warnings": _warnings(assignment, spec, memory_mb),
+        "warnings": _warnings(assignment, spec, memory_mb, leaves, free),
     }
-
-
-def _flat(shape: Any) -> tuple[int | None, ...]:
-    return shape[1:] if isinstance(shape, tuple) else (None,)
 
 
 def _samples(spec: Spec, outline: data.Outline) -> int:
@@ -83,8 +91,10 @@ def _steps(spec: Spec, samples: int, batch_size: int) -> int:
     return sum(count for _, count in runs) if runs else math.ceil(samples / batch_size)
 
 
-def _warnings(assignment: Assignment, spec: Spec, memory_mb: int) -> list[str]:
+def _warnings(assignment: Assignment, spec: Spec, memory_mb: int, leaves: Footprint, free: int) -> list[str]:
     warnings = []
+    if leaves.bytes > free:
+        warnings.append(f"The job leaves {leaves}; the volume has room for {footprint.mb(free)} now.")
     if memory_mb > spec.resources.memory_mb:
         warnings.append(f"About {memory_mb} MB are needed; resources.memory_mb allows {spec.resources.memory_mb}.")
     for source in _sources(spec):

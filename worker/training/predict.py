@@ -14,7 +14,7 @@ from shared.errors import BadSpec, FieldError
 from shared.sources.arrays import SampleSource
 from shared.spec import PredictSpec
 from worker.training import batches as batching
-from worker.training import data, engine, models, origins, sizing
+from worker.training import data, engine, footprint, models, origins, sizing
 from worker.training.faults import explained
 from worker.training.port import Report
 from worker.training.predictions import CLASS_AXES, SINGLE, Answer, Classes, Npz, Outputs, Parquet, Sink
@@ -42,6 +42,8 @@ def run(assignment: Assignment, spec: PredictSpec, report: Report, *, jit: bool)
     order = batching.order(len(samples), spec.batch_size, samples.batches)
     predicting = engine.loop(model, model.predict_step, samples, order, "The model cannot predict on the data")
     steps = order.steps(spec.steps, repeat=spec.data.repeat)
+    rows = len(samples) if spec.steps is None else steps * spec.batch_size
+    footprint.check(footprint.of_predictions(rows, sizing.of(model).outputs), assignment)
     pulse.phase("predicting", steps=steps)
     answer = Answer(Classes(spec.top_k, _class_names(spec, origin, model), _word(model)))
     try:

@@ -30,6 +30,11 @@ class Size:
     input_shape: Any
     output_shape: Any
     input_names: tuple[str, ...] = ()
+    #: How many arrays the weights are, and the trainable ones.
+    variables: int = 0
+    trainable_variables: int = 0
+    #: Numbers of all outputs for one sample, where their shapes are known.
+    outputs: int = 0
 
 
 def measure(config: dict[str, Any], *, weights: ModelFile | None = None) -> Size:
@@ -41,7 +46,7 @@ def measure(config: dict[str, Any], *, weights: ModelFile | None = None) -> Size
     with explained("The model cannot be built"), keras.StatelessScope(initialize_variables=False):
         model = instantiate(config)
         check_built(model)
-        size = _size(model)
+        size = of(model)
         if weights is not None:
             weights.check_weights(model)
         return size
@@ -59,7 +64,8 @@ def check_built(model: Any) -> None:
         raise BadSpec(message, fields=(FieldError("/model", message),))
 
 
-def _size(model: Any) -> Size:
+def of(model: Any) -> Size:
+    """Count a model that was built."""
     weights = {id(v): v for v in model.weights}.values()
     trainable = [v for v in weights if v.trainable]
     return Size(
@@ -71,6 +77,9 @@ def _size(model: Any) -> Size:
         input_shape=model.input_shape,
         output_shape=model.output_shape,
         input_names=input_names(model),
+        variables=len(weights),
+        trainable_variables=len(trainable),
+        outputs=sum(math.prod(n or 1 for n in tensor.shape[1:]) for tensor in model.outputs),
     )
 
 

@@ -5,7 +5,7 @@ from typing import Any
 
 from shared.errors import NaNLoss
 from shared.spec import TrainSpec
-from worker.training import checkpoints, data, models, origins, results, sizing
+from worker.training import checkpoints, data, footprint, models, origins, results, sizing
 from worker.training.port import Report
 from worker.training.pulse import Pulse
 from worker.training.samples import Samples, Streamed
@@ -48,6 +48,7 @@ def _prepare(assignment: Assignment, spec: TrainSpec, report: Report, *, jit: bo
     pulse.phase("building")
     slots = sizing.slots(models.optimizer(compiled))
     model = models.build(assignment, origin, spec.resources, optimizer_slots=slots)
+    footprint.check(footprint.of_training(spec, sizing.of(model), origin.config, slots=slots), assignment)
     for samples in parts:
         models.check_input(model.input_shape, samples.sample, sizing.input_names(model))
     models.compile_model(model, compiled, jit=jit)

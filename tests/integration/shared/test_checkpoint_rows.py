@@ -5,7 +5,7 @@ import time
 
 import pytest
 
-from shared import checkpoints, db, jobs, lineage, spec
+from shared import attempts, checkpoints, db, jobs, lineage, spec
 from shared.checkpoints import Retention
 from shared.errors import BadSpec, Conflict
 
@@ -179,3 +179,48 @@ def test_an_unfinished_or_unknown_source_is_refused(engine, job):
             lineage.resolve(connection, ask(job=job, checkpoint=7))
         with pytest.raises(BadSpec, match="no train job"):
             lineage.resolve(connection, ask(job="job_01a208ca-8c93-76a9-9cbb-a82d22ef568f"))
+
+
+def test_within_its_bytes_a_job_keeps_its_best_and_its_newest_longest(engine, job):
+    keep = Retention(keep_best=1, keep_last=9)
+    with db.write(engine) as connection:
+        for epoch, value in enumerate([3.0, 1.0, 2.0, 4.0, 5.0]):
+            save(connection, job, epoch, value, keep=keep)
+
+        gone, least = checkpoints.fit(connection, job, 30)
+        assert ([path.rsplit("/", 1)[1] for path in gone], least) == (["epoch-0.npz", "epoch-2.npz"], 10)
+        assert names(connection, job) == ["epoch-4", "epoch-3", "epoch-1"]
+        checkpoints.fit(connection, job, 20)
+        assert names(connection, job) == ["epoch-4", "epoch-1"]
+        assert checkpoints.find(connection, job, "best").name == "epoch-1"
+        gone, least = checkpoints.fit(connection, job, 1)
+        assert (names(connection, job), least) == (["epoch-4"], 10), "the newest stays whatever the limit is"
+
+
+def test_artifacts_count_and_pins_are_nobodys_fault(engine, job):
+    with db.write(engine) as connection:
+        for epoch in range(3):
+            save(connection, job, epoch, 1.0, keep=Retention(keep_best=0, keep_last=9))
+        row = {"content_type": "text/csv", "path": "p", "bytes": 25, "sha256": "1" * 64}
+        attempts.add_artifact(connection, job, 1, name="log.csv", **row)
+    pin(engine, job, 0)
+    with db.write(engine) as connection:
+        gone, least = checkpoints.fit(connection, job, 40)
+
+        assert names(connection, job) == ["epoch-2", "epoch-0"], "a waiting job needs it"
+        assert (len(gone), least) == (1, 35)
+
+
+def test_of_an_ended_job_final_newest_best_and_pinned_checkpoints_are_worth_keeping(engine, job):
+    with db.write(engine) as connection:
+        for epoch, value in enumerate([3.0, 1.0, 2.0, 4.0, 5.0]):
+            save(connection, job, epoch, value, keep=Retention(keep_last=9))
+        save(connection, job, 4, None, keep=Retention(keep_last=9), name="final", sha256="f" * 64)
+    pin(engine, job, 2)
+    with db.write(engine) as connection:
+        jobs.fence(connection, job, 1, batch=1)
+        jobs.succeed(connection, job, 1, value={}, weights_sha256=None, final_checkpoint="final")
+        gone = checkpoints.thin(connection, job)
+
+        assert sorted(names(connection, job)) == ["epoch-1", "epoch-2", "epoch-4", "final"]
+    assert len(gone) == 2

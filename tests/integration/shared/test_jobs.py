@@ -278,7 +278,16 @@ def test_a_new_checkpoint_begins_the_count_of_faults_anew(engine):
 
 
 @pytest.mark.parametrize(
-    "code", [Failure.BAD_SPEC, Failure.BAD_DATA, Failure.NAN_LOSS, Failure.TIMEOUT, Failure.OOM_HOST, Failure.OOM_GPU]
+    "code",
+    [
+        Failure.BAD_SPEC,
+        Failure.BAD_DATA,
+        Failure.NAN_LOSS,
+        Failure.TIMEOUT,
+        Failure.OOM_HOST,
+        Failure.OOM_GPU,
+        Failure.DISK_LIMIT,
+    ],
 )
 def test_the_users_faults_are_never_retried(engine, code):
     job_id = submit(engine)

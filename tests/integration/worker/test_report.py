@@ -8,12 +8,12 @@ import time
 import pytest
 import sqlalchemy as sa
 
-from shared import db, events, jobs, listing, metrics, spec, store, upkeep, wishes
+from shared import checkpoints, db, events, jobs, listing, metrics, spec, store, upkeep, wishes
 from shared.checkpoints import Retention
 from shared.states import Failure, State
 from worker.lease import Beat, Lease
 from worker.report import BATCH, WAITING, FailedWith, Reporter, Succeeded
-from worker.wire import Artifact, Epoch, Finished, Progress, Resumed, Started
+from worker.wire import Artifact, Checkpointed, Epoch, Finished, Progress, Resumed, Started
 
 TINY = {
     "kind": "train",
@@ -272,3 +272,39 @@ def test_of_a_file_that_is_left_again_only_the_newer_one_stays(engine, tmp_path)
         (left,) = listing.artifacts_of(connection, attempt.job_id)
     assert (left.name, left.bytes) == ("logs/run.csv", 10)
     assert [path.name for path in tmp_path.rglob("*.log")] == ["2.log"]
+
+
+def checkpoint(volume, attempt, epoch, size):
+    """Write a checkpoint's file; return what a runner says of it."""
+    path = store.checkpoint_path(attempt.job_id, attempt.number, f"epoch-{epoch}")
+    with store.writing(volume, path) as file:
+        file.write(bytes([epoch]) * size)
+    step = (epoch + 1) * 10
+    return Checkpointed(f"epoch-{epoch}", epoch + 1, step, store.describe(volume, path), "0" * 64, "loss", 9.0 - epoch)
+
+
+def test_a_job_keeps_within_what_it_may_leave_as_long_as_it_can(engine, volume):
+    attempt = claim(engine)
+    keep = Retention(keep_best=1, keep_last=9, most_bytes=1 << 20)
+    lease = Lease(attempt.job_id, attempt.number)
+    with Reporter(engine, lease, retention=keep, volume=volume) as it:
+        for epoch in range(5):
+            it.put(checkpoint(volume, attempt, epoch, 400_000))
+            until(lambda: it._written > epoch and not it._queue.qsize())  # noqa: B023 - it waits here
+        until(lambda: len(list((volume / "jobs").rglob("*.npz"))) == 2)
+        assert it.over is None
+
+        path = store.attempt_folder(attempt.job_id, attempt.number) + "/files/1.log"
+        with store.writing(volume, path) as file:
+            file.write(b"x" * 700_000)
+        it.put(Artifact("events", "text/plain", store.describe(volume, path)))
+        until(lambda: it.over)
+        assert it.over == (
+            "The job's newest checkpoint and its artifacts take 1.0 MB; resources.disk_mb allows 1. "
+            "Ask for more, or let callbacks write less."
+        )
+        assert it.end(FailedWith(Failure.DISK_LIMIT, it.over))
+    with db.read(engine) as connection:
+        assert [one.name for one in checkpoints.listed(connection, attempt.job_id)] == ["epoch-4"]
+        ended = listing.get(connection, attempt.job_id)
+    assert (ended.state, ended.error_code) == (State.FAILED, Failure.DISK_LIMIT), "it is not tried again"

@@ -27,6 +27,7 @@ class Listener:
     """A reporter that only listens."""
 
     full: bool = False
+    over: str | None = None
     said: list = field(default_factory=list)
 
     def put(self, message, size=0):
@@ -167,3 +168,10 @@ def test_a_runner_that_dies_while_the_worker_shuts_down_is_no_fault(watch):
     it.host.draining.set()
 
     assert it.watch.until_the_end() == Released()
+
+
+def test_a_job_that_leaves_more_than_it_may_ends(watch):
+    it = watch(runners.half_a_message)
+    it.watch._reporter.over = "The job leaves too much."
+
+    assert it.watch.until_the_end() == FailedWith(Failure.DISK_LIMIT, "The job leaves too much.")

@@ -121,6 +121,7 @@ JOB = (
     Flag("--retries", ("retries",), "Machine faults in a row that the job survives.", _whole(0, 1000)),
     Flag("--lane", ("resources", "lane"), "Where the job waits.", click.Choice(["cpu", "gpu", "interactive"])),
     Flag("--memory-mb", ("resources", "memory_mb"), "Memory that the job may take, MiB.", _whole(64)),
+    Flag("--disk-mb", ("resources", "disk_mb"), "Disk that checkpoints and artifacts may take, MiB.", _whole()),
     Flag(
         "--time-limit",
         ("resources", "time_limit_s"),
