@@ -130,10 +130,30 @@ class Connection:
         headers: Mapping[str, str] | None = None,
         progress: Callable[[int, int], None] | None = None,
     ) -> bool:
-        """Write the bytes at a path to an open file; return False when they are not there yet (202).
+        """Write the bytes at a path to an empty file; return False when they are not there yet (202).
 
-        Raise `BadDownload` unless their SHA-256 is the announced one.
+        What breaks off is asked for again, from its beginning. Raise `BadDownload` unless the bytes' SHA-256 is the
+        announced one.
         """
+        for delay in (*RETRY_DELAYS_S, None):
+            try:
+                return self._written(path, file, params, headers, progress)
+            except (errors.NoServer, errors.Unavailable):
+                if delay is None:
+                    raise
+            file.seek(0)
+            file.truncate()
+            time.sleep(delay)
+        raise AssertionError("the last try returns or raises")
+
+    def _written(
+        self,
+        path: str,
+        file: BinaryIO,
+        params: Params,
+        headers: Mapping[str, str] | None,
+        progress: Callable[[int, int], None] | None,
+    ) -> bool:
         digest = hashlib.sha256()
         with (
             self.translated(),

@@ -6,7 +6,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
-from fitq import calls, errors, pull, uploads
+from fitq import calls, downloads, errors, pull, uploads
 from fitq.connection import DEFAULT_URL, Connection, path
 from fitq.follow import TERMINAL, Event, Following
 from fitq.ids import candidates, is_whole
@@ -373,10 +373,5 @@ class Job:
         )
 
     def _download(self, place: str, to: Path) -> None:
-        temporary = to.with_name(f".{to.name}.{os.getpid()}.part")
-        try:
-            with temporary.open("wb") as file:
-                self._connection.download(place, file)
-            temporary.replace(to)
-        finally:
-            temporary.unlink(missing_ok=True)
+        with downloads.whole(to) as file:
+            self._connection.download(place, file)

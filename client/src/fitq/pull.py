@@ -1,10 +1,9 @@
 """A job's model on its way to a file: asked for until a worker has written it, then downloaded whole or not at all."""
 
-import os
 import time
 from pathlib import Path
 
-from fitq import errors
+from fitq import downloads, errors
 from fitq.connection import Connection, path
 from fitq.uploads import Progress
 
@@ -44,19 +43,13 @@ def pull(
     if to.exists() and not overwrite:
         raise errors.Misconfigured(f"{to} is there already: choose another name, or overwrite it.")
     deadline = None if timeout_s is None else time.monotonic() + timeout_s
-    temporary = to.with_name(f".{to.name}.{os.getpid()}.part")
     asked = [("as", form), ("checkpoint", checkpoint)]
-    try:
-        with temporary.open("wb") as file:
-            while True:
-                left = _HELD_S if deadline is None else min(_HELD_S, int(deadline - time.monotonic()))
-                headers = {"Prefer": f"wait={max(0, left)}"}
-                if connection.download(path("jobs", job_id, "model"), file, asked, headers=headers, progress=progress):
-                    break
-                if deadline is not None and time.monotonic() > deadline:
-                    raise errors.WaitTimeout(f"The model was not written within {timeout_s:g} s; ask again.")
-                time.sleep(_PAUSE_S)
-        temporary.replace(to)
-    finally:
-        temporary.unlink(missing_ok=True)
-    return to
+    with downloads.whole(to) as file:
+        while True:
+            left = _HELD_S if deadline is None else min(_HELD_S, int(deadline - time.monotonic()))
+            headers = {"Prefer": f"wait={max(0, left)}"}
+            if connection.download(path("jobs", job_id, "model"), file, asked, headers=headers, progress=progress):
+                return to
+            if deadline is not None and time.monotonic() > deadline:
+                raise errors.WaitTimeout(f"The model was not written within {timeout_s:g} s; ask again.")
+            time.sleep(_PAUSE_S)

@@ -40,3 +40,14 @@ def test_a_file_lands_where_its_callback_wanted_it_and_nowhere_above(job, worker
 
     assert sorted(found) == [tmp_path / "away" / "1" / "m.keras", tmp_path / "logs" / "train" / "events"]
     assert [path.read_bytes() for path in sorted(found)] == [b"one", b"two"]
+
+
+def test_a_log_beside_a_folder_of_like_name_keeps_what_it_had(job, worker, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "logs.csv").write_bytes(b"epoch,loss\n7,1.0\n")
+    landings = [files.landing(0, files.Path("logs")), files.landing(1, files.Path("logs.csv"), append=True)]
+    worker.artifact("logs.csv", b"".join(LINES), stored_as="1.csv")
+
+    files.fetch(job, landings)
+
+    assert (tmp_path / "logs.csv").read_bytes() == b"epoch,loss\n7,1.0\n" + b"".join(LINES[1:])

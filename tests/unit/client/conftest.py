@@ -15,7 +15,7 @@ TERMINAL = {"succeeded", "failed", "cancelled"}
 
 
 class FakeApi:
-    """Jobs and events in memory. `faults` holds what the next requests get: a status, or "drop"."""
+    """Jobs and events in memory. `faults` holds what the next requests get: a status, "drop" or "cut"."""
 
     def __init__(self):
         self.jobs = {}
@@ -195,6 +195,12 @@ class Handler(BaseHTTPRequestHandler):
             api.answer(method, parts.path, parse_qs(parts.query), self.headers, json.loads(body or b"{}"))
             self.close_connection = True
             return
+        if fault == "cut":
+            # Half of the answer comes.
+            _, said = api.answer(method, parts.path, parse_qs(parts.query), self.headers, {})
+            self._send(200, said[: len(said) // 2], length=len(said))
+            self.close_connection = True
+            return
         if streams and not fault and not api.streams_refused:
             self._stream(api, parts.path.split("/")[3])
             return
@@ -209,12 +215,12 @@ class Handler(BaseHTTPRequestHandler):
         status, said = api.problem(fault, "unavailable", "The server is busy.") if fault else answer
         self._send(status, said)
 
-    def _send(self, status, said):
+    def _send(self, status, said, length=None):
         kind = "application/json" if isinstance(said, dict | list) else "text/plain"
         data = said if isinstance(said, bytes) else (json.dumps(said) if kind.endswith("json") else said).encode()
         self.send_response(status)
         self.send_header("Content-Type", kind)
-        self.send_header("Content-Length", str(len(data)))
+        self.send_header("Content-Length", str(length or len(data)))
         self.end_headers()
         self.wfile.write(data)
 

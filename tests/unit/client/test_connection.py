@@ -137,6 +137,18 @@ def test_a_download_is_whole_or_not_there(server, queue, tmp_path):
     assert list(tmp_path.iterdir()) == [target]
 
 
+def test_a_download_that_breaks_off_is_begun_again(server, queue, tmp_path):
+    job = queue.job(server.add())
+    server.files["best"] = b"1234567890"
+    server.faults = ["cut", 503, "drop"]
+    job.download_checkpoint("best", tmp_path / "model.npz")
+    assert (tmp_path / "model.npz").read_bytes() == b"1234567890"
+    server.faults = ["cut"] * 4
+    with pytest.raises(errors.NoServer):
+        job.download_checkpoint("best", tmp_path / "other.npz")
+    assert list(tmp_path.iterdir()) == [tmp_path / "model.npz"]
+
+
 def test_the_public_names():
     assert {name for name in fitq.__all__ if getattr(fitq, name)} == set(fitq.__all__)
     with pytest.raises(AttributeError, match="has no attribute 'nothing'"):

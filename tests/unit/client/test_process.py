@@ -8,6 +8,7 @@ import select
 import signal
 import subprocess
 import sys
+import time
 
 import pytest
 
@@ -71,6 +72,35 @@ def test_ctrl_c_stops_the_watching_and_not_the_job(server):
     assert "Traceback" not in err
     assert server.jobs[job_id]["state"] == "running"
     assert not server.sent("POST", "/cancel")
+
+
+def test_ctrl_c_in_a_prediction_into_a_file_leaves_the_job_and_no_file(server, tmp_path):
+    trained = server.add()
+    asked = ("predict", trained, "--data", "digits", "-o", str(tmp_path / "p.npz"))
+    with fitq(*asked, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as waiting:
+        job_id = next(line.split()[1] for line in waiting.stderr if line.startswith("Job "))
+        waiting.send_signal(signal.SIGINT)
+        _, err = waiting.communicate()
+    assert waiting.returncode == 130
+    assert "the job goes on" in err
+    assert f"fitq watch {job_id}" in err
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_ctrl_c_while_a_job_is_being_queued_says_where_to_look(server, tmp_path):
+    (tmp_path / "job.json").write_text('{"kind": "train", "model": {}}')
+    # Whoever holds this holds every answer back.
+    asked = ("submit", str(tmp_path / "job.json"))
+    # Whoever holds this holds every answer back.
+    with server.changed, fitq(*asked, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as waiting:
+        deadline = time.monotonic() + 60
+        while not server.sent("POST", "/jobs"):
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
+        waiting.send_signal(signal.SIGINT)
+        out, err = waiting.communicate()
+    assert (waiting.returncode, out) == (130, "")
+    assert "`fitq jobs` shows whether it was" in err
 
 
 def test_a_reader_that_leaves_is_no_error(server):

@@ -21,15 +21,10 @@ Examples:
 
 
 @click.command(short_help="Measure a model on data.", epilog=_EXAMPLES)
-@click.argument("model", required=False)
-@click.option("-f", "--file", type=click.Path(dir_okay=False, allow_dash=True), help="A job to begin with.")
-@click.option("--input-shape", type=flags.Numbers(), metavar="N,N,…", help="One sample's shape, for a list of layers.")
-@click.option("--weights", metavar="FILE", help="The weights, for a model that has none.")
-@click.option("--checkpoint", metavar="NAME", help="Of a job's model: final, last, best, or an epoch. [default: final]")
+@flags.begins_with_a_model
 @flags.options(_DATA, *SOURCE, SCALE, ONE_HOT, *_MEASURES, *EVALUATE, *JOB)
 @flags.tagged
-@click.option("--check", is_flag=True, help="Only say what the job would need; queue nothing.")
-@click.option("--no-wait", is_flag=True, help="Print the job's id, and do not wait for its end.")
+@flags.waited_for
 @arguments.timeout
 @arguments.output
 def evaluate(

@@ -246,3 +246,27 @@ def tagged(command: F) -> F:
     return click.option(
         "--tag", "tags", multiple=True, metavar="KEY=VALUE", callback=arguments.tags, help="Add a tag; repeatable."
     )(command)
+
+
+def of_a_model(command: F) -> F:
+    """Add what is said of a model: `--input-shape`, `--weights`, `--checkpoint`."""
+    command = click.option(
+        "--checkpoint", metavar="NAME", help="Of a job's model: final, last, best, or an epoch. [default: final]"
+    )(command)
+    command = click.option("--weights", metavar="FILE", help="The weights of a model that has none.")(command)
+    return click.option(
+        "--input-shape", type=Numbers(), metavar="N,N,…", help="One sample's shape, for a list of layers."
+    )(command)
+
+
+def begins_with_a_model(command: F) -> F:
+    """Add MODEL, a file to begin with, and what is said of the model."""
+    file = click.Path(dir_okay=False, allow_dash=True)
+    command = click.option("-f", "--file", type=file, help="A job to begin with.")(of_a_model(command))
+    return click.argument("model", required=False)(command)
+
+
+def waited_for(command: F) -> F:
+    """Add `--check` and `--no-wait`."""
+    command = click.option("--no-wait", is_flag=True, help="Print the job's id, and do not wait for its end.")(command)
+    return click.option("--check", is_flag=True, help="Only say what the job would need; queue nothing.")(command)

@@ -6,7 +6,7 @@ from typing import Any
 import click
 
 from fitq import exits, terminal
-from fitq.commands import arguments, flags, sending
+from fitq.commands import arguments, flags, sending, watch
 from fitq.commands.described import Description
 from fitq.commands.flags import JOB, PREDICT, SCALE, SOURCE, Flag
 from fitq.errors import FitqError
@@ -32,15 +32,10 @@ Examples:
 
 
 @click.command(short_help="Predict with a model.", epilog=_EXAMPLES)
-@click.argument("model", required=False)
-@click.option("-f", "--file", type=click.Path(dir_okay=False, allow_dash=True), help="A job to begin with.")
-@click.option("--input-shape", type=flags.Numbers(), metavar="N,N,…", help="One sample's shape, for a list of layers.")
-@click.option("--weights", metavar="FILE", help="The weights, for a model that has none.")
-@click.option("--checkpoint", metavar="NAME", help="Of a job's model: final, last, best, or an epoch. [default: final]")
+@flags.begins_with_a_model
 @flags.options(_DATA, _SAMPLE, *_SOURCE, SCALE, _NAMES, *PREDICT, *JOB)
 @flags.tagged
-@click.option("--check", is_flag=True, help="Only say what the job would need; queue nothing.")
-@click.option("--no-wait", is_flag=True, help="Print the job's id, and do not wait for its end.")
+@flags.waited_for
 @arguments.timeout
 @click.option(
     "-o",
@@ -81,7 +76,9 @@ def predict(
         sending.deliver(spec, made.folder, file, how, made.flags)
         return
     job = sending.queued(sending.uploaded(spec, made.folder, file), made.flags, wait_s=sending.WAIT_S)
-    _save(job if job.ended else job.wait(timeout), target)
+    with watch.detachable([job]):
+        watch.attend(job, timeout_s=timeout)
+        _save(job, target)
 
 
 def _target(output: str, given: dict[str, Any]) -> Path | None:

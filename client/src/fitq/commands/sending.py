@@ -60,7 +60,11 @@ def uploaded(spec: Mapping[str, Any], folder: Path, file: str | None) -> dict[st
         with bar(path.name) as progress:
             return arguments.queue().upload(path, progress=progress)
 
-    return LocalFiles(folder, upload, file or "the command line").sent(spec)
+    try:
+        return LocalFiles(folder, upload, file or "the command line").sent(spec)
+    except KeyboardInterrupt:
+        terminal.say("Nothing was queued. What has arrived stays: the same command goes on from there.")
+        raise
 
 
 def _check(spec: Mapping[str, Any], output: str, given: Sequence[Flag]) -> None:
@@ -80,3 +84,6 @@ def queued(spec: Mapping[str, Any], given: Sequence[Flag] = (), *, key: str | No
         return arguments.queue().submit(spec, idempotency_key=key, wait_s=wait_s)
     except Invalid as error:
         raise flags.placed(error, given) from error
+    except KeyboardInterrupt:
+        terminal.say("The job was just being queued: `fitq jobs` shows whether it was.")
+        raise

@@ -29,9 +29,7 @@ Examples:
 @click.command(short_help="Train a model: from flags, or a file and flags.", epilog=_EXAMPLES)
 @click.argument("file", required=False, type=click.Path(dir_okay=False, allow_dash=True))
 @flags.options(_MODEL)
-@click.option("--input-shape", type=flags.Numbers(), metavar="N,N,…", help="One sample's shape, for a list of layers.")
-@click.option("--weights", metavar="FILE", help="The weights to begin with, for a model that has none.")
-@click.option("--checkpoint", metavar="NAME", help="Of a job's model: final, last, best, or an epoch. [default: final]")
+@flags.of_a_model
 @flags.options(_DATA, _VALIDATION, _VALIDATION_LABELS, _SPLIT, *SOURCE, SCALE, ONE_HOT, *COMPILE)
 @click.option("--learning-rate", type=float, help="The optimizer's learning rate.")
 @flags.options(*FIT, *JOB)

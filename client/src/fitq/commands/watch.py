@@ -1,7 +1,8 @@
 """`fitq watch`: jobs followed to their end. Ctrl-C stops the watching, never a job."""
 
-from collections.abc import Sequence
-from typing import Any, NoReturn
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
 
 import click
 
@@ -34,18 +35,21 @@ def watch(job_ids: tuple[str, ...], *, timeout: float | None, output: str) -> No
 
 def follow(job: Job, *, output: str, timeout_s: float | None) -> None:
     """Show a job's life on stderr and its result on stdout; leave with the exit code of its end."""
+    with detachable([job]):
+        _finish(job, attend(job, timeout_s=timeout_s), output)
+    click.get_current_context().exit(exits.of_states([job.state]))
+
+
+def attend(job: Job, *, timeout_s: float | None) -> Story:
+    """Show a job's life on stderr, to its end; return what it was. Raise `WaitTimeout`."""
     story = Story(job.data)
     terminal.say(f"Job {job.id}")
-    try:
-        # Who waited for the submit's answer has the end, and what it came to, in it.
-        if job.data.get("result") is None:
-            with display([story]) as shown:
-                for event in job.events(timeout_s=timeout_s):
-                    shown.show(story, story.hear(event))
-        _finish(job, story, output)
-    except KeyboardInterrupt:
-        _detach([job])
-    click.get_current_context().exit(exits.of_states([job.state]))
+    # Who waited for the submit's answer has the end, and what it came to, in it.
+    if job.data.get("result") is None:
+        with display([story]) as shown:
+            for event in job.events(timeout_s=timeout_s):
+                shown.show(story, story.hear(event))
+    return story
 
 
 def follow_all(jobs: Sequence[Job], *, output: str, timeout_s: float | None) -> None:
@@ -53,15 +57,13 @@ def follow_all(jobs: Sequence[Job], *, output: str, timeout_s: float | None) -> 
     stories = {job.id: Story(job.data) for job in jobs}
     for job in jobs:
         terminal.say(f"Job {job.id}" + (f"  {job.name}" if job.name else ""))
-    try:
+    with detachable(jobs):
         with display(list(stories.values())) as shown, together(jobs, timeout_s=timeout_s) as events:
             for job, event in events:
                 story = stories[job.id]
                 ended = [Line(_ended(job))] if event.type == "job" and job.ended else []
                 shown.show(story, [*story.hear(event), *ended])
         results = {job.id: _result(job) for job in jobs}
-    except KeyboardInterrupt:
-        _detach([job for job in jobs if not job.ended] or jobs)
     if output == "json":
         terminal.json([{**job.data, "result": results[job.id]} for job in jobs])
     else:
@@ -71,13 +73,24 @@ def follow_all(jobs: Sequence[Job], *, output: str, timeout_s: float | None) -> 
     click.get_current_context().exit(exits.of_states([job.state for job in jobs]))
 
 
-def _detach(jobs: Sequence[Job]) -> NoReturn:
-    one = len(jobs) == 1
-    lines = ["", f"No longer watching; the {'job goes' if one else 'jobs go'} on."]
-    lines.append("  Come back:  fitq watch " + " ".join(job.id for job in jobs))
-    lines += [f"  Cancel {'it:  ' if one else 'one: '}fitq cancel {job.id}" for job in jobs[:1]]
-    terminal.say("\n".join(lines))
-    raise click.exceptions.Exit(exits.INTERRUPTED)
+@contextmanager
+def detachable(jobs: Sequence[Job]) -> Iterator[None]:
+    """Let Ctrl-C end the command and not the jobs, and say how to come back to them."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        running = [job for job in jobs if not job.ended]
+        terminal.say("\n".join(["", *_ways_back(running, jobs)]))
+        raise click.exceptions.Exit(exits.INTERRUPTED) from None
+
+
+def _ways_back(running: Sequence[Job], jobs: Sequence[Job]) -> list[str]:
+    back = "  Come back:  fitq watch " + " ".join(job.id for job in running or jobs)
+    if not running:
+        return [f"No longer watching; {'the job has' if len(jobs) == 1 else 'all jobs have'} ended.", back]
+    one = len(running) == 1
+    goes_on = f"No longer watching; the {'job goes' if one else 'jobs go'} on."
+    return [goes_on, back, f"  Cancel {'it:  ' if one else 'one: '}fitq cancel {running[0].id}"]
 
 
 def _finish(job: Job, story: Story, output: str) -> None:

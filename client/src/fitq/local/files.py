@@ -52,22 +52,20 @@ def fetch(job: Job, landings: Sequence[Landing]) -> list[Path]:
 
 def _fetch_one(job: Job, landings: Sequence[Landing], artifact: dict[str, Any]) -> Path | None:
     name, sha256 = str(artifact["name"]), str(artifact.get("sha256"))
-    for one in landings:
-        if not name.startswith(one.fixed):
-            continue
-        if one.landed.get(name) == sha256:
-            return None
-        target = _target(one, name)
-        if target is None:
-            return None
-        target.parent.mkdir(parents=True, exist_ok=True)
-        if one.append:
-            _append(job, name, target, one)
-        else:
-            job.download_artifact(name, target)
-        one.landed[name] = sha256
-        return target
-    return None
+    # Of `logs` and `logs.csv` the one that says more of the name.
+    one = max((one for one in landings if name.startswith(one.fixed)), key=lambda one: len(one.fixed), default=None)
+    if one is None or one.landed.get(name) == sha256:
+        return None
+    target = _target(one, name)
+    if target is None:
+        return None
+    target.parent.mkdir(parents=True, exist_ok=True)
+    if one.append:
+        _append(job, name, target, one)
+    else:
+        job.download_artifact(name, target)
+    one.landed[name] = sha256
+    return target
 
 
 def _target(one: Landing, name: str) -> Path | None:
