@@ -51,14 +51,15 @@ class Runs(Order):
     runs: tuple[tuple[int, int], ...] = ()
 
     @cached_property
-    def _ends(self) -> np.ndarray:
+    def ends(self) -> np.ndarray:
+        """Where each batch of a pass ends."""
         sizes, counts = np.array(self.runs, dtype=np.int64).T
         return np.cumsum(np.repeat(sizes, counts))
 
     @property
     def steps_per_pass(self) -> int:
         """Batches in one pass over the data."""
-        return len(self._ends)
+        return len(self.ends)
 
     @property
     def batch_length(self) -> int | None:
@@ -69,7 +70,7 @@ class Runs(Order):
     def indices(self, step: int) -> np.ndarray:
         """Return the row numbers of the batch at a global step."""
         batch = step % self.steps_per_pass
-        return in_order(self.rows)[self._ends[batch - 1] if batch else 0 : self._ends[batch]]
+        return in_order(self.rows)[self.ends[batch - 1] if batch else 0 : self.ends[batch]]
 
 
 def order(

@@ -8,14 +8,14 @@ from typing import Any, cast
 
 from shared.data_spec import Source, Split, TrainData
 from shared.errors import BadData
-from shared.sources.arrays import NpySource, NpzSource
+from shared.sources.arrays import DatasetSource, NpySource, NpzSource
 from worker.training import samples as prepared
 from worker.training import structure
 from worker.training.samples import Preparation, Samples, Streamed
 from worker.training.sources import arrays, opening
 from worker.training.sources import reader as readers
-from worker.training.sources.place import Place
-from worker.training.sources.reader import Cut, Reader, Rows
+from worker.training.sources.place import Held, Place
+from worker.training.sources.reader import Cut, Reader
 from worker.wire import Assignment
 
 #: Sources whose files are read whole where they fit: an archive's checksums are of the whole.
@@ -25,6 +25,8 @@ _NO_LABELS = "The source has no labels, and this job needs them: give y."
 _RESIDENT = 4
 #: The part of a job's memory that one window of streamed rows may take.
 _WINDOW = 32
+#: The part of a job's memory that data may take which cannot be streamed.
+_WHOLE = 2
 #: Windows that are in memory at once, about: in use, read ahead, and on the way from one to the other.
 _WINDOWS_HELD = 4
 
@@ -110,20 +112,14 @@ def outline(source: Source, where: Place) -> Outline:
     """Return what a source holds, reading no more than headers and indices. Raise `BadData`."""
     reader = opening.opened(source, where, labels=False)
     if reader is None:
-        held = arrays.held(cast("arrays.Source", source), where)
+        held = arrays.held(cast("arrays.Source", source), where, labels=False)
         first, end = _rows(source, held.rows)
-        return Outline(end - first, held.sample, (end - first) * _numbers(held.sample) * held.itemsize)
+        return Outline(end - first, readers.sample(held.x), _bytes_whole(source, held, Preparation(), where))
     first, end = _rows(source, readers.rows(reader))
     size = (end - first) * Preparation().row_bytes(reader)
     if size > where.budget // _RESIDENT:
         size = _WINDOWS_HELD * (where.budget // _WINDOW)
-    return Outline(end - first, readers.sample(reader), size)
-
-
-def _numbers(sample: Any) -> int:
-    """Return how many numbers one sample has, those of all inputs together."""
-    shapes = sample.values() if isinstance(sample, dict) else sample if isinstance(sample, list) else [sample]
-    return sum(math.prod(shape) for shape in shapes)
+    return Outline(end - first, readers.sample(reader.x), size)
 
 
 @dataclass
@@ -151,10 +147,10 @@ def _open(
     seed: int | None = None,
 ) -> _Opened:
     needed = labels if needed is None else needed
-    whole = getattr(source, "batches", None) is not None
-    reader = None if whole else opening.opened(source, where, labels=labels, class_names=class_names, seed=seed)
+    reader = opening.opened(source, where, labels=labels, class_names=class_names, seed=seed)
     if reader is None:
-        return _Opened(source, how, labels, needed, None, 0)
+        held = arrays.held(cast("arrays.Source", source), where, labels=labels)
+        return _Opened(source, how, labels, needed, None, _bytes_whole(source, held, how, where))
     if needed and reader.y is None:
         raise BadData(_NO_LABELS)
     first, end = _rows(source, readers.rows(reader))
@@ -178,8 +174,32 @@ def _loaded(opened: list[_Opened], where: Place) -> list[Samples | Streamed]:
                 _whole(one, where) if isinstance(one.source, _CHECKED) else prepared.whole(one.reader, one.how)
             )
         else:
-            found[index] = Streamed(one.reader, one.how, _window(where.budget, one.how.row_bytes(one.reader)))
+            window = _window(where.budget, one.how.row_bytes(one.reader))
+            found[index] = Streamed(one.reader, one.how, window, _batches(one.source, readers.rows(one.reader)))
     return [found[index] for index in range(len(opened))]
+
+
+def _bytes_whole(source: Source, held: Held, how: Preparation, where: Place) -> int:
+    """Return the bytes of a source that cannot be streamed. Raise `BadData` when the job has no room for it."""
+    size = held.rows * how.row_bytes(held)
+    if size > (room := where.budget // _WHOLE):
+        raise BadData(
+            f"{_why_whole(source)} It takes {_mb(size)} MB, and resources.memory_mb {where.budget >> 20} has room for "
+            f"{room >> 20} MB of such data: set it to {_mb(size) * _WHOLE} at least."
+        )
+    return size
+
+
+def _why_whole(source: Source) -> str:
+    if isinstance(source, DatasetSource):
+        return f"The data set {source.dataset} is kept in memory whole."
+    label = source.npz if isinstance(source, NpzSource) else structure.flat(getattr(source, "npy", "x"))[0]
+    how = "save it with numpy.savez" if isinstance(source, NpzSource) else "save it with numpy.save"
+    return f"{label} is compressed or in Fortran order, so it cannot be streamed ({how}, in C order, so that it can)."
+
+
+def _mb(size: int) -> int:
+    return math.ceil(size / (1 << 20))
 
 
 def _window(budget: int, row_bytes: int) -> int:
@@ -192,20 +212,9 @@ def _whole(one: _Opened, where: Place) -> Samples:
     rows = arrays.read(cast("arrays.Source", one.source), where, labels=one.labels)
     if one.needed and rows.y is None:
         raise BadData(_NO_LABELS)
-    count = _same_length(rows)
+    count = readers.same_length(rows)
     first, end = _rows(one.source, count)
     return replace(one.how.samples(rows[first:end]), batches=_batches(one.source, end - first))
-
-
-def _same_length(rows: Rows) -> int:
-    """Return the number of rows. Raise `BadData` naming the arrays that differ in it."""
-    parts = {"x": rows.x, "y": rows.y, "sample_weight": rows.weight}
-    lengths = {name: len(array) for what, part in parts.items() for name, array in structure.named(what, part).items()}
-    (first, count), *others = lengths.items()
-    for name, length in others:
-        if length != count:
-            raise BadData(f"{first} has {count} rows and {name} has {length}; each sample needs one of each.")
-    return count
 
 
 def _batches(source: Source, rows: int) -> tuple[tuple[int, int], ...] | None:

@@ -6,7 +6,9 @@ import socket
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import keras
 import numpy as np
@@ -16,15 +18,28 @@ from shared.errors import BadData
 
 Arrays = tuple[np.ndarray, np.ndarray]
 
-#: Shape of one sample, and rows of the train and of the test part.
-SHAPES: dict[str, tuple[tuple[int, ...], int, int]] = {
-    "boston_housing": ((13,), 404, 102),
-    "california_housing": ((8,), 16512, 4128),
-    "cifar10": ((32, 32, 3), 50_000, 10_000),
-    "cifar100": ((32, 32, 3), 50_000, 10_000),
-    "digits": ((8, 8), 1437, 360),
-    "fashion_mnist": ((28, 28), 60_000, 10_000),
-    "mnist": ((28, 28), 60_000, 10_000),
+
+@dataclass(frozen=True)
+class Known:
+    """What is known of a data set without having it: the shape of one sample, its type, the rows of each part."""
+
+    sample: tuple[int, ...]
+    dtype: np.dtype[Any]
+    rows: dict[str, int]
+
+
+def _known(sample: tuple[int, ...], dtype: str, train: int, test: int) -> Known:
+    return Known(sample, np.dtype(dtype), {"train": train, "test": test})
+
+
+KNOWN = {
+    "boston_housing": _known((13,), "float64", 404, 102),
+    "california_housing": _known((8,), "float32", 16512, 4128),
+    "cifar10": _known((32, 32, 3), "uint8", 50_000, 10_000),
+    "cifar100": _known((32, 32, 3), "uint8", 50_000, 10_000),
+    "digits": _known((8, 8), "float64", 1437, 360),
+    "fashion_mnist": _known((28, 28), "uint8", 60_000, 10_000),
+    "mnist": _known((28, 28), "uint8", 60_000, 10_000),
 }
 
 _FASHION = tuple(f"fashion-mnist/{part}-ubyte.gz" for part in ("train-labels-idx1", "train-images-idx3"))
@@ -77,7 +92,7 @@ def _digits() -> tuple[Arrays, Arrays]:
     with gzip.open(Path(spec.origin).parent / "datasets" / "data" / "digits.csv.gz", "rt") as file:
         table = np.loadtxt(file, delimiter=",")
     images, labels = table[:, :-1].reshape(-1, 8, 8), table[:, -1].astype(np.int64)
-    rows = SHAPES["digits"][1]
+    rows = KNOWN["digits"].rows["train"]
     return (images[:rows], labels[:rows]), (images[rows:], labels[rows:])
 
 

@@ -14,13 +14,13 @@ import numpy as np
 import tensorflow as tf
 from keras.src.utils.python_utils import pythonify_logs
 
-from worker.training.batches import Order
+from worker.training.batches import Order, Runs
 from worker.training.faults import explained, values_explained
 from worker.training.port import Report
 from worker.training.pulse import Pulse
 from worker.training.samples import Samples, Streamed
 from worker.training.streaming import Stream
-from worker.training.windows import Windows
+from worker.training.windows import RunWindows, Windows
 
 #: The plan of rows that come as they stand, streamed or not.
 IN_ORDER = "read in order"
@@ -66,14 +66,15 @@ def loop(model: Any, step: Callable[[Any], Any], samples: Samples | Streamed, or
 
 
 def _streamed(model: Any, step: Callable[[Any], Any], samples: Streamed, order: Order, what: str) -> Loop:
-    windows = Windows(samples.reader.starts, order.batch_size, samples.window, order.shuffle, order.seed)
+    windows: Windows | RunWindows
+    if isinstance(order, Runs):
+        windows, plan = RunWindows(order.ends, samples.window), IN_ORDER
+    else:
+        windows = Windows(samples.reader.starts, order.batch_size, samples.window, order.shuffle, order.seed)
+        plan = windows.plan if order.shuffle else IN_ORDER
     stream = Stream(samples, windows)
-    return Loop(
-        _explaining(_compiled(model, step, stream.signature(order.batch_length)), what),
-        order,
-        stream.batch,
-        windows.plan if order.shuffle else IN_ORDER,
-    )
+    compiled = _compiled(model, step, stream.signature(order.batch_length))
+    return Loop(_explaining(compiled, what), order, stream.batch, plan)
 
 
 def _compiled(model: Any, function: Callable[[Any], Any], signature: Any) -> Callable[[Any], Any]:

@@ -1,7 +1,6 @@
 """From a checked configuration to a Keras model: built, compiled, with the weights it starts from."""
 
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import Any
 
 import keras
@@ -153,18 +152,14 @@ def arrange(model: Any, samples: Samples | Streamed) -> Samples | Streamed:
 
     Keras finds labels by name, but not weights. Raise `BadSpec` naming an output without labels, or labels without one.
     """
-    if isinstance(samples, Streamed) or not isinstance(samples.y, dict) or isinstance(model.output, dict):
+    labels = samples.labels
+    if not isinstance(labels, dict) or isinstance(model.output, dict):
         return samples
     names = tuple(model.output_names)
-    for name in [*sorted(set(samples.y) - set(names)), *sorted(set(names) - set(samples.y))]:
-        what = "no output" if name in samples.y else "no y for its output"
+    for name in [*sorted(set(labels) - set(names)), *sorted(set(names) - set(labels))]:
+        what = "no output" if name in labels else "no y for its output"
         raise _unfit(f"The model has {what} '{name}'; its outputs are {', '.join(names)}.")
-    y = tuple(samples.y[name] for name in names)
-    weight = samples.weight
-    if isinstance(weight, dict):
-        weight = tuple(weight.get(name, np.ones(len(samples), np.float32)) for name in names)
-    alone = len(names) == 1
-    return replace(samples, y=y[0] if alone else y, weight=weight[0] if alone and isinstance(weight, tuple) else weight)
+    return samples.arranged(names)
 
 
 def check_labels(model: Any, samples: Samples | Streamed) -> None:
@@ -172,11 +167,37 @@ def check_labels(model: Any, samples: Samples | Streamed) -> None:
 
     On a CPU TensorFlow would refuse them at some step, on a GPU the loss would silently become NaN.
     """
-    sparse = isinstance(model.loss, keras.losses.SparseCategoricalCrossentropy)
-    classes = model.output_shape[-1] if isinstance(model.output_shape, tuple) else None
-    ignored = getattr(model.loss, "ignore_class", None)
-    if sparse and isinstance(classes, int) and ignored is None:
-        samples.check_labels(classes)
+    labels = samples.labels
+    if labels is None:
+        return
+    if not isinstance(labels, dict | tuple):
+        samples.check_labels([("", _classes(model.loss, model.output_shape))])
+        return
+    shapes = model.output_shape
+    places: list[Any] = list(labels) if isinstance(labels, dict) else list(range(len(labels)))
+    names = places if isinstance(labels, dict) else list(model.output_names)
+    losses = model.loss if isinstance(model.loss, dict | list | tuple) else dict.fromkeys(names, model.loss)
+    samples.check_labels(
+        [
+            (name, _classes(_of(losses, name, index), _of(shapes, name, index)))
+            for index, name in enumerate(names[: len(places)])
+        ]
+    )
+
+
+def _of(parts: Any, name: str, index: int) -> Any:
+    """Return an output's part of what goes by names or by places; None where there is none."""
+    if isinstance(parts, dict):
+        return parts.get(name)
+    return parts[index] if index < len(parts) else None
+
+
+def _classes(loss: Any, shape: Any) -> int | None:
+    """Return how many classes the labels of an output may have; None where they are no class numbers."""
+    sparse = isinstance(loss, keras.losses.SparseCategoricalCrossentropy)
+    if not sparse or getattr(loss, "ignore_class", None) is not None or not isinstance(shape, tuple):
+        return None
+    return shape[-1] if shape and isinstance(shape[-1], int) else None
 
 
 def prepare(model: Any, samples: Samples | Streamed, what: str) -> None:

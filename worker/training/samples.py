@@ -1,7 +1,7 @@
 """What a model learns from, or is asked about: rows that are prepared, in memory or still to be read."""
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -10,8 +10,11 @@ import numpy as np
 from shared.errors import BadData
 from worker.training import structure, values
 from worker.training.sources import reader as readers
-from worker.training.sources.reader import Cut, Reader, Rows
+from worker.training.sources.place import Held
+from worker.training.sources.reader import Cut, Field, Reader, Rows
 
+#: For each output, what messages call it ("" where there is one), and how many classes its labels may have, if any.
+Classes = Sequence[tuple[str, int | None]]
 #: Bytes that are read and prepared at a time.
 _PIECE_BYTES = 1 << 22
 
@@ -61,10 +64,28 @@ class Samples:
         """Return the same without the weights of classes, which count in training only."""
         return replace(self, weight=None)
 
-    def check_labels(self, classes: int) -> None:
-        """Raise `BadData` naming labels that are no class from 0 to `classes` - 1."""
-        if isinstance(self.y, np.ndarray):
-            values.check_labels(self.y, classes)
+    @property
+    def labels(self) -> Any:
+        """The labels as they are named: one, a tuple of several, or a dictionary."""
+        return self.y
+
+    def arranged(self, outputs: tuple[str, ...]) -> "Samples":
+        """Return labels and weights that go by the names of outputs in the order of these."""
+        y, weight = (self.y[name] for name in outputs), self.weight
+        if isinstance(weight, dict):
+            weight = tuple(weight.get(name, np.ones(len(self), np.float32)) for name in outputs)
+        alone = len(outputs) == 1
+        return replace(
+            self,
+            y=next(y) if alone else tuple(y),
+            weight=weight[0] if alone and isinstance(weight, tuple) else weight,
+        )
+
+    def check_labels(self, classes: Classes, *, first: int = 0) -> None:
+        """Raise `BadData` naming labels that are no class of their output; `first` is the number of the first row."""
+        for (output, count), y in zip(classes, structure.flat(self.y), strict=False):
+            if count is not None:
+                values.check_labels(y, count, first=first, output=output)
 
     def map(self, change: Callable[[np.ndarray], np.ndarray]) -> "Samples":
         """Return samples of changed arrays."""
@@ -116,14 +137,17 @@ class Preparation:
         values.check_finite(weight, "sample_weight", first=first)
         return weight
 
-    def row_bytes(self, reader: Reader) -> int:
+    def row_bytes(self, source: Reader | Held) -> int:
         """Return the size of one prepared row in memory."""
-        inputs = [reader.x] if isinstance(reader.x, readers.Field) else list(reader.x.values())
-        size = sum(math.prod(one.shape) * _prepared_size(one.dtype, scaled=self.scale is not None) for one in inputs)
-        if reader.y is not None:
-            one_hot = None if self.one_hot is None else 4 * self.one_hot
-            size += one_hot or math.prod(reader.y.shape) * _prepared_size(reader.y.dtype, scaled=False)
-        return size + (0 if reader.weight is None and self.class_weight is None else 4)
+        size = sum(_prepared_bytes(one, scaled=self.scale is not None) for one in structure.flat(source.x))
+        labels = structure.flat(source.y)
+        one_hot = None if self.one_hot is None else 4 * self.one_hot
+        size += sum(one_hot or _prepared_bytes(one, scaled=False) for one in labels)
+        weights = [4 * math.prod(one.shape) for one in structure.flat(source.weight)]
+        if len(weights) == 1 or self.class_weight is not None:
+            # One for every output.
+            weights = [max(weights, default=4)] * max(1, len(labels))
+        return int(size + sum(weights))
 
 
 def _for_each_output(weight: Any, y: Any) -> Any:
@@ -135,8 +159,8 @@ def _for_each_output(weight: Any, y: Any) -> Any:
     return structure.mapped(lambda _: weight, y)
 
 
-def _prepared_size(dtype: np.dtype[Any], *, scaled: bool) -> int:
-    return 4 if scaled or dtype.kind == "f" else dtype.itemsize
+def _prepared_bytes(one: Field, *, scaled: bool) -> int:
+    return math.prod(one.shape) * (4 if scaled or one.dtype.kind == "f" else one.dtype.itemsize)
 
 
 @dataclass
@@ -147,8 +171,12 @@ class Streamed:
     how: Preparation
     #: Rows of a window, about.
     window: int
+    #: The sizes of one pass's batches as (rows, count), where the source says them.
+    batches: tuple[tuple[int, int], ...] | None = None
+    #: The outputs in their order, once the model is known and where labels go by their names.
+    _outputs: tuple[str, ...] | None = field(default=None)
     #: Classes that labels may have, once the model is known.
-    _classes: int | None = field(default=None)
+    _classes: Classes = field(default=())
 
     def __len__(self) -> int:
         """Return the number of rows."""
@@ -162,7 +190,19 @@ class Streamed:
     @property
     def sample(self) -> Any:
         """The shape of one sample; one for each input where there are several."""
-        return readers.sample(self.reader)
+        return readers.sample(self.reader.x)
+
+    @property
+    def labels(self) -> Any:
+        """The labels as they are named: one, a tuple of several, or a dictionary."""
+        if self._outputs is None or not isinstance(self.reader.y, Mapping):
+            return self.reader.y
+        found = tuple(self.reader.y[name] for name in self._outputs)
+        return found[0] if len(found) == 1 else found
+
+    def arranged(self, outputs: tuple[str, ...]) -> "Streamed":
+        """Return the same with labels and weights in the order of the outputs, by whose names they go."""
+        return replace(self, _outputs=outputs)
 
     def head(self, rows: int) -> Samples:
         """Return the first rows."""
@@ -176,12 +216,7 @@ class Streamed:
         """Return the same without the weights of classes, which count in training only."""
         return replace(self, how=replace(self.how, class_weight=None))
 
-    @property
-    def batches(self) -> None:
-        """Batches of sizes of their own need the rows in memory."""
-        return
-
-    def check_labels(self, classes: int) -> None:
+    def check_labels(self, classes: Classes) -> None:
         """Let the labels of each window be checked when it is read."""
         self._classes = classes
 
@@ -199,8 +234,8 @@ class Streamed:
 
     def _piece(self, first: int, end: int) -> Samples:
         samples = self.how.samples(self.reader.read(first, end), first=first)
-        if self._classes is not None and samples.y is not None:
-            values.check_labels(samples.y, self._classes, first=first)
+        samples = samples if self._outputs is None else samples.arranged(self._outputs)
+        samples.check_labels(self._classes, first=first)
         return samples
 
 

@@ -9,7 +9,7 @@ import numpy as np
 import tensorflow as tf
 
 from worker.training.samples import Samples, Streamed
-from worker.training.windows import Windows
+from worker.training.windows import RunWindows, Windows
 
 #: Windows that are read ahead.
 _AHEAD = 1
@@ -20,7 +20,7 @@ class Stream:
     """The batches of streamed data, in the order of their global steps, from whichever step on is asked for."""
 
     streamed: Streamed
-    windows: Windows
+    windows: Windows | RunWindows
     _next: int | None = field(default=None, init=False)
     _batches: Iterator[Any] | None = field(default=None, init=False)
     _held: Any = field(default=None, init=False)
@@ -57,32 +57,26 @@ class Stream:
         return specs
 
     def _dataset(self, step: int) -> Any:
-        number = self.windows.batch_size
+        def batches(window: tuple[Any, ...], cuts: Any) -> Any:
+            """Cut a window."""
+            numbers = tf.data.Dataset.range(tf.shape(cuts, tf.int64)[0] - 1)
+            return numbers.map(lambda n: keras.tree.map_structure(lambda a: a[cuts[n] : cuts[n + 1]], window))
 
-        def batches(window: tuple[Any, ...], first: Any) -> Any:
-            """Cut a window, from a batch on."""
-            count = tf.shape(keras.tree.flatten(window)[0], tf.int64)[0]
-            last = (count + number - 1) // number
-            cut = tf.data.Dataset.range(first, last)
-            return cut.map(lambda at: keras.tree.map_structure(lambda a: a[at * number : (at + 1) * number], window))
-
-        signature = (self.signature(None), tf.TensorSpec([], tf.int64))
+        signature = (self.signature(None), tf.TensorSpec([None], tf.int64))
         windows = tf.data.Dataset.from_generator(lambda: self._windows(step), output_signature=signature)
         return windows.prefetch(_AHEAD).flat_map(batches)
 
-    def _windows(self, step: int) -> Iterator[tuple[tuple[Any, ...], np.int64]]:
-        """Yield window after window, without an end, from that of a step on; and from which batch on it is wanted."""
+    def _windows(self, step: int) -> Iterator[tuple[tuple[Any, ...], np.ndarray]]:
+        """Yield window after window, without an end, from that of a step on; and where the batches lie in it."""
         try:
             while True:
                 data_pass, window, batch = self.windows.find(step)
-                yield self._window(data_pass, window).parts(), np.int64(batch)
-                step += self._batches_of(window) - batch
+                cuts = self.windows.cuts(window, batch)
+                yield self._window(data_pass, window).parts(), cuts
+                step += len(cuts) - 1
         except Exception as error:
             self._error = error
             raise
-
-    def _batches_of(self, window: int) -> int:
-        return min(self.windows.batches, self.windows.steps_per_pass - window * self.windows.batches)
 
     def _window(self, data_pass: int, window: int) -> Samples:
         samples = self.streamed.read(self.windows.ranges(data_pass, window))

@@ -51,8 +51,8 @@ def one_hot(y: np.ndarray, classes: int, *, first: int = 0) -> np.ndarray:
     return rows
 
 
-def check_labels(y: np.ndarray, classes: int, *, first: int = 0) -> None:
-    """Raise `BadData` naming labels that are no whole number from 0 to `classes` - 1."""
+def check_labels(y: np.ndarray, classes: int, *, first: int = 0, output: str = "") -> None:
+    """Raise `BadData` naming labels that are no whole number from 0 to `classes` - 1, and their output where given."""
     wrong = (y < 0) | (y >= classes)
     if y.dtype.kind == "f":
         wrong |= y != np.floor(y)
@@ -60,7 +60,8 @@ def check_labels(y: np.ndarray, classes: int, *, first: int = 0) -> None:
         rows = np.argwhere(wrong.reshape(len(y), -1).any(axis=1))[:, 0]
         named = ", ".join(f"{y[row]} (row {first + row})" for row in rows[:_NAMED_LABELS])
         more = f" and {len(rows) - _NAMED_LABELS} more" if len(rows) > _NAMED_LABELS else ""
-        raise BadData(f"Labels must be whole numbers from 0 to {classes - 1}; found {named}{more}.")
+        who = f"Labels of output '{output}'" if output else "Labels"
+        raise BadData(f"{who} must be whole numbers from 0 to {classes - 1}; found {named}{more}.")
 
 
 def class_weights(y: np.ndarray, by_class: Mapping[int, float]) -> np.ndarray:

@@ -8,6 +8,7 @@ go on at any step, the window of that step is read and nothing before it.
 
 import hashlib
 import math
+from bisect import bisect_right
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 
@@ -76,6 +77,11 @@ class Windows:
             found.append((first, int(self.starts[blocks[place]] + min(end - at, lengths))))
         return _joined(sorted(found))
 
+    def cuts(self, window: int, batch: int) -> np.ndarray:
+        """Return where each batch of a window begins in it, from one on, and where the last one ends."""
+        count = min(self.length, self.rows - window * self.length)
+        return np.append(np.arange(batch * self.batch_size, count, self.batch_size), count)
+
     def order(self, data_pass: int, window: int, count: int) -> np.ndarray | None:
         """Return the permutation of a window's rows; None where they stay as they are read."""
         if not self.shuffle:
@@ -90,6 +96,53 @@ class Windows:
         """Return a pass's blocks in order, and where each ends in the sequence of rows."""
         blocks = _permutation(self.seed, data_pass, len(self._lengths))
         return blocks, np.cumsum(self._lengths[blocks])
+
+
+@dataclass(frozen=True, eq=False)
+class RunWindows:
+    """The windows of batches that have sizes of their own and come as they stand, each pass as the first."""
+
+    #: Where each batch of a pass ends.
+    ends: np.ndarray
+    #: Rows of a window, about; a batch that is longer is one alone.
+    about: int
+    shuffle: bool = False
+
+    @property
+    def steps_per_pass(self) -> int:
+        """Batches of one pass."""
+        return len(self.ends)
+
+    @cached_property
+    def _firsts(self) -> list[int]:
+        """The first batch of each window, and the number of batches at the end."""
+        firsts = [0]
+        while firsts[-1] < len(self.ends):
+            following = int(np.searchsorted(self.ends, self._begin(firsts[-1]) + self.about, "right"))
+            firsts.append(max(following, firsts[-1] + 1))
+        return firsts
+
+    def _begin(self, batch: int) -> int:
+        return int(self.ends[batch - 1]) if batch else 0
+
+    def find(self, step: int) -> tuple[int, int, int]:
+        """Return a global step's pass, its window in the pass, and its batch in the window."""
+        data_pass, batch = divmod(step, self.steps_per_pass)
+        window = bisect_right(self._firsts, batch) - 1
+        return data_pass, window, batch - self._firsts[window]
+
+    def ranges(self, data_pass: int, window: int) -> list[tuple[int, int]]:  # noqa: ARG002 - as that of `Windows`
+        """Return the range of rows (first, end) that a window is read from."""
+        return [(self._begin(self._firsts[window]), int(self.ends[self._firsts[window + 1] - 1]))]
+
+    def cuts(self, window: int, batch: int) -> np.ndarray:
+        """Return where each batch of a window begins in it, from one on, and where the last one ends."""
+        first, following = self._firsts[window], self._firsts[window + 1]
+        found: np.ndarray = np.append(self._begin(first + batch), self.ends[first + batch : following])
+        return found - self._begin(first)
+
+    def order(self, data_pass: int, window: int, count: int) -> None:
+        """Rows stay as they are read."""
 
 
 def _joined(ranges: list[tuple[int, int]]) -> list[tuple[int, int]]:

@@ -3,6 +3,7 @@
 import io
 import zipfile
 
+import keras
 import numpy as np
 import pyarrow as pa
 import pytest
@@ -10,7 +11,8 @@ import tensorflow as tf
 from PIL import Image
 from pyarrow import parquet as pq
 
-from worker.training import data, engine
+from shared.errors import BadData
+from worker.training import arrays, data, engine
 
 ROWS = 640
 FEATURES = 4
@@ -174,3 +176,151 @@ def test_data_that_is_no_longer_streamed_is_noticed(bench, resumable, monkeypatc
     monkeypatch.setattr(data, "_RESIDENT", 4)
     again, _ = bench.finish(spec(source, shape), attempt=2, checkpoints=resumable(report.checkpoints["epoch-0"]))
     assert "and is kept in memory and shuffled now" in again.value["inexact_because"][0]
+
+
+# --- several arrays, weights, batches of their own ---
+
+
+def two():
+    """Return the architecture of a model of two inputs and two outputs."""
+    keras.backend.clear_session()
+    left, right = keras.Input((3,), name="left"), keras.Input((1,), name="right")
+    hidden = keras.layers.Dense(4, activation="tanh")(keras.layers.Concatenate()([left, right]))
+    value, kind = (keras.layers.Dense(units, name=name)(hidden) for units, name in ((1, "value"), (2, "kind")))
+    return keras.Model([left, right], [value, kind]).to_json()
+
+
+@pytest.fixture
+def several(bench):
+    """Return the sources of a model of two inputs and two outputs, with weights: by names, and in order."""
+    x, y = table()
+    arrays = {"l": x[:, :3].copy(), "r": x[:, 3:].copy(), "v": x[:, :1].copy(), "k": y, "w": 1.0 + y}
+    bench.save("two.npz", **arrays)
+    for name, array in arrays.items():
+        bench.save(f"{name}.npy", a=array)
+    names = {"x": {"right": "r", "left": "l"}, "y": {"kind": "k", "value": "v"}, "sample_weight": {"kind": "w"}}
+    order = {"npy": ["l.npy", "r.npy"], "labels": ["v.npy", "k.npy"], "sample_weight": "w.npy"}
+    return {"npz": "two.npz", **names}, order
+
+
+def of_two(source, **changes):
+    return {
+        "kind": "train",
+        "model": {"architecture": two()},
+        "data": {"train": source, "validation": {**source, "rows": [0, 100]}, **changes.pop("data", {})},
+        "compile": {
+            "optimizer": {"Adam": {"learning_rate": 0.01}},
+            "loss": {"value": "mse", "kind": {"SparseCategoricalCrossentropy": {"from_logits": True}}},
+            "weighted_metrics": {"kind": ["accuracy"]},
+        },
+        "fit": {"epochs": 2, "batch_size": BATCH},
+        **changes,
+    }
+
+
+def in_memory(bench, monkeypatch, job, **changes):
+    with monkeypatch.context() as patch:
+        patch.setattr(data, "_RESIDENT", 4)
+        return bench.finish(job, **changes)
+
+
+def test_several_arrays_and_weights_are_streamed_as_they_are_kept_in_memory(bench, several, streams, monkeypatch):
+    for attempt, source in enumerate(several):
+        job = of_two(source, data={"shuffle": False})
+        whole, kept = in_memory(bench, monkeypatch, job, attempt=10 * attempt + 1)
+        assert not streams
+        again, report = bench.finish(job, attempt=10 * attempt + 2)
+        assert len(streams) == 2
+        assert again.weights_sha256 == whole.weights_sha256
+        assert report.epochs == kept.epochs
+        streams.clear()
+
+
+def test_several_arrays_are_measured_and_predicted_as_in_memory(bench, several, streams, monkeypatch):
+    model, (source, _) = {"architecture": two()}, several
+    compiled = of_two(source)["compile"]
+    test = {"kind": "evaluate", "model": model, "data": {"test": source}, "compile": compiled}
+    ask = {"kind": "predict", "model": model, "data": {"input": source}}
+    kept = [in_memory(bench, monkeypatch, job, attempt=1) for job in (test, ask)]
+    streamed = [bench.finish(job, attempt=2) for job in (test, ask)]
+    assert len(streams) == 2
+    assert streamed[0][0].value == kept[0][0].value
+    found = [np.load(bench.volume / report.artifact.file.path) for _, report in (kept[1], streamed[1])]
+    for name in ("value", "kind"):
+        np.testing.assert_array_equal(found[0][name], found[1][name])
+
+
+def test_cut_anywhere_a_job_of_several_streamed_arrays_goes_on_to_the_same_bits(bench, several, recorder, resumable):
+    job = of_two(several[0])
+    whole, _ = bench.finish(job)
+    for asks in (3, 9, 22, 35):
+        released = recorder(stop_at=asks)
+        bench.stop(job, released, attempt=10 + asks)
+        saved = list(released.checkpoints.values())[-1]
+        again, _ = bench.finish(job, attempt=100 + asks, checkpoints=resumable(saved))
+        assert again.weights_sha256 == whole.weights_sha256
+
+
+def test_batches_of_their_own_are_streamed_as_they_are_kept_in_memory(
+    bench, several, streams, recorder, resumable, monkeypatch
+):
+    source = {**several[1], "batches": [[30, 3], [200, 1], [1, 10], [34, 10]]}
+    job = of_two(source, data={"validation": {**several[1], "rows": [0, 100], "batches": [[64, 1], [36, 1]]}})
+    whole, kept = in_memory(bench, monkeypatch, job)
+    assert whole.value["steps"] == 2 * 24
+    again, report = bench.finish(job, attempt=2)
+    assert len(streams) == 2
+    assert again.weights_sha256 == whole.weights_sha256
+    assert report.epochs == kept.epochs
+    # Before and behind the batch that is longer than a window, while validating, in the second epoch.
+    for asks in (2, 4, 7, 25, 40):
+        released = recorder(stop_at=asks)
+        bench.stop(job, released, attempt=10 + asks)
+        saved = list(released.checkpoints.values())[-1]
+        again, _ = bench.finish(job, attempt=100 + asks, checkpoints=resumable(saved))
+        assert again.weights_sha256 == whole.weights_sha256
+
+
+def test_streamed_labels_without_a_class_are_named_with_their_output(bench, several):
+    bench.save("k.npy", a=np.where(np.arange(ROWS) == 500, 7, table()[1]))
+    with pytest.raises(BadData, match=r"Labels of output 'kind' must be .* 0 to 1; found 7 \(row 500\)"):
+        bench.run(of_two(several[1]))
+
+
+def test_weights_of_classes_are_streamed(bench, streams, monkeypatch):
+    source, shape = Forms(bench.volume / "data").csv()
+    job = spec(source, shape)
+    job["data"]["shuffle"] = False
+    job["fit"]["class_weight"] = {"1": 3.0}
+    whole, kept = in_memory(bench, monkeypatch, job)
+    again, report = bench.finish(job, attempt=2)
+    assert len(streams) == 2
+    assert again.weights_sha256 == whole.weights_sha256
+    assert report.epochs == kept.epochs
+
+
+# --- what cannot be streamed ---
+
+
+@pytest.mark.parametrize("kind", ["train", "check"])
+@pytest.mark.parametrize(
+    ("source", "sentence"),
+    [
+        (
+            {"npz": "c.npz", "y": None},
+            r"c\.npz is compressed .* \(save it with numpy\.savez, in C.* takes 40 MB, .* room for 32 MB .* to 80",
+        ),
+        ({"npy": "f.npy"}, r"f\.npy is compressed or in Fortran order.*numpy\.save,.* takes 40 MB"),
+        ({"dataset": "cifar10"}, r"The data set cifar10 is kept in memory whole\. It takes \d+ MB"),
+    ],
+)
+def test_what_has_no_room_and_cannot_be_streamed_is_refused_unread(bench, monkeypatch, kind, source, sentence):
+    (bench.volume / "data").mkdir()
+    rows = np.zeros((1280, 8192), np.float32)
+    np.savez_compressed(bench.volume / "data" / "c.npz", x=rows)
+    np.save(bench.volume / "data" / "f.npy", np.asfortranarray(rows))
+    monkeypatch.setattr(arrays, "_values", lambda *_: pytest.fail("read"))
+    job = spec(source, [8192])
+    job["resources"] = {"memory_mb": 64}
+    with pytest.raises(BadData, match=sentence):
+        bench.run(job, kind=kind)

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from worker.training.windows import Windows
+from worker.training.windows import RunWindows, Windows
 
 #: Blocks of 7 rows and of other lengths, 100 rows together.
 STARTS = np.array([0, 7, 14, 20, 21, 40, 47, 60, 77, 90, 97, 100])
@@ -35,6 +35,20 @@ def test_each_pass_takes_each_row_once_in_an_order_of_its_own(batch_size, about)
 
 def test_without_shuffling_rows_come_as_they_are():
     assert one_pass(Windows(STARTS, 8, 33), 5) == list(range(100))
+
+
+def test_batches_of_their_own_sizes_are_cut_from_windows_of_about_a_length():
+    ends = np.cumsum([3, 3, 50, 1, 1, 1, 7, 7, 7])
+    windows = RunWindows(ends, 10)
+    batches = []
+    for step in range(2 * len(ends)):
+        _, window, batch = windows.find(step)
+        ((first, end),) = windows.ranges(0, window)
+        cuts = windows.cuts(window, batch)
+        assert cuts[-1] == end - first
+        assert end - first <= 10 or len(windows.cuts(window, 0)) == 2
+        batches.append((first + int(cuts[0]), first + int(cuts[1])))
+    assert batches == 2 * list(zip([0, *ends[:-1]], ends, strict=True))
 
 
 def test_the_order_depends_on_the_seed_and_on_nothing_that_was_asked_before():

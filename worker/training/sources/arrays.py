@@ -1,49 +1,61 @@
 """Sources of whole arrays: data sets by name, inline arrays, `.npz` and `.npy` files."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import numpy as np
 
 from shared.errors import BadData
 from shared.sources.arrays import DatasetSource, InlineSource, NpySource, NpzSource
-from worker.training import arrays, datasets
+from worker.training import arrays, datasets, structure
+from worker.training.sources import reader as readers
 from worker.training.sources.place import Held, Place
-from worker.training.sources.reader import Rows
+from worker.training.sources.reader import Field, Rows
 
 Source = DatasetSource | InlineSource | NpzSource | NpySource
 
 
-def held(source: Source, where: Place) -> Held:
+def held(source: Source, where: Place, *, labels: bool) -> Held:
     """Return what a source holds, reading no more than headers. Raise `BadData`."""
     if isinstance(source, DatasetSource):
-        if source.dataset not in datasets.SHAPES:
-            datasets.load(source.dataset, source.split, where.datasets, where.timeout_s)  # says why it cannot be
-        sample, train, test = datasets.SHAPES[source.dataset]
-        return Held(train if source.split == "train" else test, sample, 4)
+        known = datasets.KNOWN[source.dataset]
+        return Held(known.rows[source.split], Field(known.sample, known.dtype), Field((), np.dtype(np.int64)))
     if isinstance(source, InlineSource):
-        many = isinstance(source.x, dict)
-        shapes = {name: np.shape(one) for name, one in _named(source.x).items()}
-        samples = {name: shape[1:] for name, shape in shapes.items()}
-        return Held(next(iter(shapes.values()))[0], samples if many else samples["x"], 4)
-    headers = _header(source, where)
-    sample = _like(source.x if isinstance(source, NpzSource) else source.npy, [header.shape[1:] for header in headers])
-    several = isinstance(source.x if isinstance(source, NpzSource) else source.npy, list)
-    itemsize = max(header.dtype.itemsize for header in headers)
-    return Held(headers[0].shape[0], list(sample) if several else sample, itemsize)
+        rows = read(source, where, labels=labels)
+        return Held(readers.same_length(rows), *map(_fields, (rows.x, rows.y, rows.weight)))
+    parts = parts_of(source, labels=labels)
+    found = _headers(source, [name for part in parts if part is not None for name in flat(part)], where)
+    headers = Rows(*together(parts, found))
+    count = structure.flat(headers.x)[0].shape[0]
+    return Held(count, *map(_fields, (headers.x, headers.y, headers.weight)))
 
 
-def _header(source: NpzSource | NpySource, where: Place) -> list[arrays.Header]:
+def _fields(part: Any) -> Any:
+    """Return what one row has of each array, from the arrays or their headers."""
+    return structure.mapped(lambda one: Field(one.shape[1:], one.dtype), part)
+
+
+def _headers(source: NpzSource | NpySource, names: list[str], where: Place) -> list[arrays.Header]:
     if isinstance(source, NpzSource):
-        return arrays.npz_headers(where.open(source.npz).stream(), source.npz, _flat(source.x))
-    return [arrays.npy_header(where.open(path).stream(), path) for path in _flat(source.npy)]
+        return arrays.npz_headers(where.open(source.npz).stream(), source.npz, names)
+    return [arrays.npy_header(where.open(path).stream(), path) for path in names]
 
 
-def _named(x: Any) -> dict[str, Any]:
-    return x if isinstance(x, dict) else {"x": x}
+def parts_of(source: NpzSource | NpySource, *, labels: bool) -> list[Any]:
+    """Return how a source names its inputs and, where `labels` are wanted, its labels and weights."""
+    if isinstance(source, NpzSource):
+        return [source.x, *((source.y, source.sample_weight) if labels else ())]
+    return [source.npy, *((source.labels, source.sample_weight) if labels else ())]
 
 
-def _flat(names: Any) -> list[Any]:
+def together(parts: list[Any], found: Iterable[Any]) -> list[Any]:
+    """Return what was found for each name of some parts, in the form in which each part names them."""
+    each = iter(found)
+    return [None if part is None else _like(part, [next(each) for _ in flat(part)]) for part in parts]
+
+
+def flat(names: Any) -> list[Any]:
+    """Return the names of a part, in order."""
     return list(names.values()) if isinstance(names, dict) else names if isinstance(names, list) else [names]
 
 
@@ -63,14 +75,10 @@ def read(source: Source, where: Place, *, labels: bool) -> Rows:
         return rows
     if isinstance(source, InlineSource):
         return Rows(*(None if one is None else _inline(one, name) for name, one in _inline_parts(source).items()))
-    if isinstance(source, NpzSource):
-        parts = [source.x, *((source.y, source.sample_weight) if labels else ())]
-        wanted = [name for part in parts if part is not None for name in _flat(part)]
-        found = _npz(source.npz, wanted, where)
-    else:
-        parts = [source.npy, *((source.labels, source.sample_weight) if labels else ())]
-        found = _npy([path for part in parts if part is not None for path in _flat(part)], where)
-    return Rows(*(None if part is None else _like(part, [next(found) for _ in _flat(part)]) for part in parts))
+    parts = parts_of(source, labels=labels)
+    names = [name for part in parts if part is not None for name in flat(part)]
+    found = _npz(source.npz, names, where) if isinstance(source, NpzSource) else _npy(names, where)
+    return Rows(*together(parts, found))
 
 
 def _npz(path: str, names: list[str], where: Place) -> Iterator[np.ndarray]:

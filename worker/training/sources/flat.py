@@ -1,17 +1,18 @@
 """Arrays that lie in files as they would in memory: read from any row on, without the rows before."""
 
 from dataclasses import dataclass
+from typing import Any, cast
 
 import numpy as np
 
-from shared.errors import BadData
 from shared.sources.arrays import NpySource, NpzSource
-from worker.training import arrays
+from worker.training import arrays, structure
 from worker.training.arrays import Header
+from worker.training.sources import arrays as whole
 from worker.training.sources import reader
 from worker.training.sources.datafile import DataFile
 from worker.training.sources.place import Place
-from worker.training.sources.reader import Field, Rows
+from worker.training.sources.reader import Field, Fields, Rows
 
 
 @dataclass(frozen=True)
@@ -41,60 +42,63 @@ class Flat:
 
 @dataclass(frozen=True)
 class FlatReader:
-    """Inputs and labels of which each lies in a file as it would in memory."""
+    """Arrays of which each lies in a file as it would in memory: inputs, labels and weights, one or several of each."""
 
-    inputs: Flat
-    labels: Flat | None
-    weight: None = None
+    arrays: Rows
     class_names: None = None
 
     @property
-    def x(self) -> Field:
+    def x(self) -> Fields:
         """The inputs."""
-        return self.inputs.field
+        return cast("Fields", _fields(self.arrays.x))
 
     @property
-    def y(self) -> Field | None:
+    def y(self) -> Fields | None:
         """The labels, if there are any."""
-        return None if self.labels is None else self.labels.field
+        return _fields(self.arrays.y)
+
+    @property
+    def weight(self) -> Fields | None:
+        """The sample weights, if there are any."""
+        return _fields(self.arrays.weight)
 
     @property
     def starts(self) -> np.ndarray:
         """The first rows of blocks of equal length."""
-        return reader.even_starts(len(self.inputs), reader.BLOCK_BYTES // max(1, self.x.bytes))
+        inputs = structure.flat(self.arrays.x)
+        row_bytes = sum(one.field.bytes for one in inputs)
+        return reader.even_starts(len(inputs[0]), reader.BLOCK_BYTES // max(1, row_bytes))
 
     def read(self, first: int, end: int) -> Rows:
         """Return the rows from `first` up to `end`."""
-        return Rows(self.inputs.read(first, end), None if self.labels is None else self.labels.read(first, end))
+        parts = (self.arrays.x, self.arrays.y, self.arrays.weight)
+        return Rows(*(structure.mapped(lambda one: one.read(first, end), part) for part in parts))
+
+
+def _fields(part: Any) -> Fields | None:
+    return cast("Fields | None", structure.mapped(lambda one: one.field, part))
 
 
 def opened(source: NpzSource | NpySource, where: Place, *, labels: bool) -> FlatReader | None:
-    """Open the arrays of a source where they lie; None when they are compressed, or not in C order."""
-    named = (source.x, source.y) if isinstance(source, NpzSource) else (source.npy, source.labels)
-    if source.sample_weight is not None or any(isinstance(one, (list, dict)) for one in named):
-        return None
-    found = _npz(source, where, labels=labels) if isinstance(source, NpzSource) else _npy(source, where, labels=labels)
+    """Open the arrays of a source where they lie; None when one is compressed, or not in C order."""
+    parts = whole.parts_of(source, labels=labels)
+    names = [name for part in parts if part is not None for name in whole.flat(part)]
+    found = _npz(source, names, where) if isinstance(source, NpzSource) else [_npy(path, where) for path in names]
     if any(one is None or (one.header.fortran and len(one.header.shape) > 1) for one in found):
         return None
-    x, y = (*found, None)[:2]
-    if y is not None and x is not None and len(x) != len(y):
-        raise BadData(f"x has {len(x)} rows and y has {len(y)}; each sample needs one label.")
-    return None if x is None else FlatReader(x, y)
+    rows = Rows(*whole.together(parts, found))
+    reader.same_length(rows)
+    return FlatReader(rows)
 
 
-def _npz(source: NpzSource, where: Place, *, labels: bool) -> list[Flat | None]:
-    names = [str(source.x), str(source.y)] if labels and source.y is not None else [str(source.x)]
+def _npz(source: NpzSource, names: list[str], where: Place) -> list[Flat | None]:
     file = where.open(source.npz)
     found = arrays.npz_places(file.stream(), source.npz, names)
     return [None if offset is None else Flat(file, header, offset) for header, offset in found]
 
 
-def _npy(source: NpySource, where: Place, *, labels: bool) -> list[Flat | None]:
-    paths = [str(one) for one in ((source.npy, source.labels) if labels else (source.npy,)) if one is not None]
-    found: list[Flat | None] = []
-    for path in paths:
-        file = where.open(path)
-        stream = file.stream()
-        header = arrays.npy_header(stream, path)
-        found.append(Flat(file, header, stream.tell()))
-    return found
+def _npy(path: str, where: Place) -> Flat:
+    file = where.open(path)
+    stream = file.stream()
+    header = arrays.npy_header(stream, path)
+    return Flat(file, header, stream.tell())

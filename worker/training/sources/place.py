@@ -2,10 +2,11 @@
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
 from shared import store
 from worker.training.sources.datafile import DataFile
+from worker.training.sources.reader import Fields
 
 
 class Content(Protocol):
@@ -56,8 +57,10 @@ class Place:
 
 @dataclass(frozen=True)
 class Held:
-    """What a source holds, known without loading it: rows, each input's shape of a sample, bytes of one number."""
+    """What a source holds that can only be loaded whole, known without loading it."""
 
+    #: All of it, also where `rows` takes a part.
     rows: int
-    sample: Any
-    itemsize: int
+    x: Fields
+    y: Fields | None = None
+    weight: Fields | None = None

@@ -7,6 +7,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from shared.errors import BadData
 from worker.training import structure
 
 #: Bytes that are read at a time, about: enough to be quick, few enough that a window mixes many blocks.
@@ -26,8 +27,8 @@ class Field:
         return math.prod(self.shape) * self.dtype.itemsize
 
 
-#: The inputs: one array, or several by the names of the model's inputs.
-Fields = Field | Mapping[str, Field]
+#: One array, or several: in the order of the model's inputs or outputs, or by their names.
+Fields = Field | tuple[Field, ...] | Mapping[str, Field]
 
 
 @dataclass(frozen=True)
@@ -52,11 +53,11 @@ class Reader(Protocol):
         """The inputs."""
 
     @property
-    def y(self) -> Field | None:
+    def y(self) -> Fields | None:
         """The labels, if the source has any."""
 
     @property
-    def weight(self) -> Field | None:
+    def weight(self) -> Fields | None:
         """The sample weights, if the source has any."""
 
     @property
@@ -78,13 +79,24 @@ def rows(reader: Reader) -> int:
 
 def fields(reader: Reader) -> list[Field]:
     """Return all fields of a reader."""
-    inputs = [reader.x] if isinstance(reader.x, Field) else list(reader.x.values())
-    return inputs + [field for field in (reader.y, reader.weight) if field is not None]
+    return [field for part in (reader.x, reader.y, reader.weight) for field in structure.flat(part)]
 
 
-def sample(reader: Reader) -> Any:
-    """Return the shape of one sample; one for each input where there are several."""
-    return reader.x.shape if isinstance(reader.x, Field) else {name: one.shape for name, one in reader.x.items()}
+def sample(x: Fields) -> Any:
+    """Return the shape of one sample; a list or a dictionary of them where there are several inputs."""
+    shapes = structure.mapped(lambda field: field.shape, x)
+    return list(shapes) if isinstance(x, tuple) else shapes
+
+
+def same_length(rows: Rows) -> int:
+    """Return the number of rows. Raise `BadData` naming the arrays that differ in it."""
+    parts = {"x": rows.x, "y": rows.y, "sample_weight": rows.weight}
+    lengths = {name: len(array) for what, part in parts.items() for name, array in structure.named(what, part).items()}
+    (first, count), *others = lengths.items()
+    for name, length in others:
+        if length != count:
+            raise BadData(f"{first} has {count} rows and {name} has {length}; each sample needs one of each.")
+    return count
 
 
 def even_starts(count: int, each: int) -> np.ndarray:
@@ -106,12 +118,12 @@ class Cut:
         return self.whole.x
 
     @property
-    def y(self) -> Field | None:
+    def y(self) -> Fields | None:
         """The labels, if there are any."""
         return self.whole.y
 
     @property
-    def weight(self) -> Field | None:
+    def weight(self) -> Fields | None:
         """The sample weights, if there are any."""
         return self.whole.weight
 
