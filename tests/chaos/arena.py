@@ -95,11 +95,12 @@ class Arena:
         if self._redis:
             self._redis.restart_empty()
             return True
-        found = [one for one in self.processes("") if "valkey-server" in one.name() or "redis-server" in one.name()]
-        for one in found:
+        for one in self.processes(""):
             with contextlib.suppress(psutil.NoSuchProcess):
-                one.kill()
-        return bool(found)
+                if "valkey-server" in one.name() or "redis-server" in one.name():
+                    one.kill()
+                    return True
+        return False
 
     def queue(self):
         return self.stack.queue()

@@ -74,13 +74,16 @@ def apply(numerics: dict[str, Any]) -> tuple[str, ...]:
 def _threads(numerics: dict[str, Any]) -> tuple[str, ...]:
     threading = tf.config.threading
     wanted = (numerics["intra_op_threads"], numerics["inter_op_threads"])
-    if wanted == (threading.get_intra_op_parallelism_threads(), threading.get_inter_op_parallelism_threads()):
+    here = (threading.get_intra_op_parallelism_threads(), threading.get_inter_op_parallelism_threads())
+    if wanted == here:
         return ()
     try:
         threading.set_intra_op_parallelism_threads(wanted[0])
         threading.set_inter_op_parallelism_threads(wanted[1])
     except RuntimeError:
-        return ("TensorFlow had started before its threads could be set.",)
+        return (
+            f"The job started with {wanted[0]} threads, and TensorFlow had started here with {here[0] or 'its own'}.",
+        )
     return ()
 
 

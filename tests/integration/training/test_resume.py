@@ -194,6 +194,15 @@ def test_an_inexact_attempt_is_not_forgotten_by_the_exact_ones_after_it(bench, t
     assert "numpy was '1.0'" in again.value["inexact_because"][0]
 
 
+def test_a_machine_that_cannot_use_the_jobs_threads_makes_a_result_inexact_and_says_so(bench, train):
+    """TensorFlow's threads can be set before its first operation, which this process has long done."""
+    _, report = bench.finish(train(fit={"epochs": 1}))
+    numerics = {**report.messages[0].numerics, "intra_op_threads": 7}
+    again, _ = bench.finish(train(fit={"epochs": 1}), attempt=2, numerics=numerics)
+    assert again.value["exact"] is False
+    assert "The job started with 7 threads" in again.value["inexact_because"][0]
+
+
 def test_the_numerics_of_the_first_attempt_are_used_by_the_next(bench, train):
     _, report = bench.finish(train(fit={"epochs": 1}))
     numerics = {**report.messages[0].numerics, "plan": "step"}
