@@ -1,8 +1,8 @@
 """Sources of whole arrays: data sets by name, small arrays inline, `.npz` and `.npy` files. Pure."""
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, StringConstraints, field_validator
+from pydantic import Field, StringConstraints, field_validator, model_validator
 from pydantic_core import PydanticCustomError
 
 from shared.parts import ArrayName, FilePath, Part
@@ -13,7 +13,7 @@ INLINE_NUMBERS = 200_000
 #: Axes of an inline array, at most.
 AXES_MOST = 16
 
-#: The names of `keras.datasets` that hold arrays, and scikit-learn's bundled digits.
+#: The names of `keras.datasets`, and scikit-learn's bundled digits.
 DATASETS = (
     "boston_housing",
     "california_housing",
@@ -21,9 +21,14 @@ DATASETS = (
     "cifar100",
     "digits",
     "fashion_mnist",
+    "imdb",
     "mnist",
+    "reuters",
 )
-
+#: Those that hold texts, as sequences of words' numbers.
+TEXTS = frozenset({"imdb", "reuters"})
+#: Words of a text, and different words, at most.
+WORDS_MOST = 100_000
 
 #: Arrays of one source, and changes of its batches' size, at most.
 ARRAYS_MOST, RUNS_MOST = 64, 100_000
@@ -58,6 +63,29 @@ class DatasetSource(ArraySource):
 
     dataset: Literal[DATASETS]  # type: ignore[valid-type]
     split: Literal["train", "test"] = "train"
+    maxlen: Annotated[int, Field(ge=1, le=WORDS_MOST)] | None = Field(
+        None, description="Of texts: the words of each, to which it is cut or filled up with 0"
+    )
+    num_words: Annotated[int, Field(ge=4, le=WORDS_MOST)] | None = Field(
+        None, description="Of texts: only words of a number below this, the most frequent; others become 2"
+    )
+    padding: Literal["pre", "post"] | None = Field(None, description="Of texts: fill up in front (default) or behind")
+    truncating: Literal["pre", "post"] | None = Field(None, description="Of texts: cut in front (default) or behind")
+
+    @model_validator(mode="after")
+    def _texts_have_a_length(self) -> Self:
+        if self.dataset in TEXTS and self.maxlen is None:
+            raise PydanticCustomError(
+                "maxlen",
+                "{name} holds texts of different lengths; give maxlen, to which each is cut or filled up",
+                {"name": self.dataset},
+            )
+        given = [one for one in ("maxlen", "num_words", "padding", "truncating") if getattr(self, one) is not None]
+        if given and self.dataset not in TEXTS:
+            raise PydanticCustomError(
+                "texts", "{field} is for texts; {name} holds none", {"field": given[0], "name": self.dataset}
+            )
+        return self
 
 
 class InlineSource(ArraySource):

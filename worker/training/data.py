@@ -181,7 +181,7 @@ def _loaded(opened: list[_Opened], where: Place) -> list[Samples | Streamed]:
 
 def _bytes_whole(source: Source, held: Held, how: Preparation, where: Place) -> int:
     """Return the bytes of a source that cannot be streamed. Raise `BadData` when the job has no room for it."""
-    size = held.rows * how.row_bytes(held)
+    size = max(held.rows * how.row_bytes(held), held.peak // _WHOLE)
     if size > (room := where.budget // _WHOLE):
         raise BadData(
             f"{_why_whole(source)} It takes {_mb(size)} MB, and resources.memory_mb {where.budget >> 20} has room for "

@@ -1,4 +1,4 @@
-"""Data sets by name: those of `keras.datasets` that hold arrays, and scikit-learn's digits."""
+"""Data sets by name: those of `keras.datasets`, and scikit-learn's digits."""
 
 import gzip
 import importlib.util
@@ -15,6 +15,7 @@ import numpy as np
 from keras.src.backend import config as keras_config
 
 from shared.errors import BadData
+from shared.sources.arrays import TEXTS, DatasetSource
 
 Arrays = tuple[np.ndarray, np.ndarray]
 
@@ -26,10 +27,12 @@ class Known:
     sample: tuple[int, ...]
     dtype: np.dtype[Any]
     rows: dict[str, int]
+    #: What Keras takes while it loads it, MB, where that is much more than the arrays.
+    peak_mb: int = 0
 
 
-def _known(sample: tuple[int, ...], dtype: str, train: int, test: int) -> Known:
-    return Known(sample, np.dtype(dtype), {"train": train, "test": test})
+def _known(sample: tuple[int, ...], dtype: str, train: int, test: int, peak_mb: int = 0) -> Known:
+    return Known(sample, np.dtype(dtype), {"train": train, "test": test}, peak_mb)
 
 
 KNOWN = {
@@ -39,7 +42,9 @@ KNOWN = {
     "cifar100": _known((32, 32, 3), "uint8", 50_000, 10_000),
     "digits": _known((8, 8), "float64", 1437, 360),
     "fashion_mnist": _known((28, 28), "uint8", 60_000, 10_000),
+    "imdb": _known((), "int32", 25_000, 25_000, peak_mb=1200),
     "mnist": _known((28, 28), "uint8", 60_000, 10_000),
+    "reuters": _known((), "int32", 8982, 2246),
 }
 
 _FASHION = tuple(f"fashion-mnist/{part}-ubyte.gz" for part in ("train-labels-idx1", "train-images-idx3"))
@@ -51,18 +56,31 @@ _FILES: dict[str, tuple[tuple[str, ...], ...]] = {
     "cifar10": (("cifar-10-batches-py-target_archive", "cifar-10-python.tar.gz"),),
     "cifar100": (("cifar-100-python-target_archive", "cifar-100-python.tar.gz"),),
     "fashion_mnist": tuple((name,) for name in _FASHION),
+    "imdb": (("imdb.npz",),),
     "mnist": (("mnist.npz",),),
+    "reuters": (("reuters.npz",),),
 }
 
 
-def load(name: str, split: str, folder: Path | None, timeout_s: float) -> Arrays:
-    """Return x and y of one part of a data set.
+def load(source: DatasetSource, folder: Path | None, timeout_s: float) -> Arrays:
+    """Return x and y of one part of a data set; texts cut and filled up to one length.
 
     Files are taken from `folder` (laid out as `~/.keras/datasets`) when it holds them, else from Keras's
     own cache, else downloaded. Raise `BadData` with the remedy when they cannot be had.
     """
-    train, test = _digits() if name == "digits" else _from_keras(name, folder, timeout_s)
-    return train if split == "train" else test
+    name = source.dataset
+    chosen = {"num_words": source.num_words} if name in TEXTS else {}
+    train, test = _digits() if name == "digits" else _from_keras(name, folder, timeout_s, **chosen)
+    x, y = train if source.split == "train" else test
+    return (x if source.maxlen is None else _padded(x, source)), y
+
+
+def _padded(texts: Any, source: DatasetSource) -> np.ndarray:
+    """Return sequences of numbers as rows of one length, as Keras's users pad them."""
+    padded: np.ndarray = keras.utils.pad_sequences(
+        texts, source.maxlen, padding=source.padding or "pre", truncating=source.truncating or "pre"
+    )
+    return padded
 
 
 def is_local(name: str, folder: Path | None) -> bool:
@@ -96,11 +114,11 @@ def _digits() -> tuple[Arrays, Arrays]:
     return (images[:rows], labels[:rows]), (images[rows:], labels[rows:])
 
 
-def _from_keras(name: str, folder: Path | None, timeout_s: float) -> tuple[Arrays, Arrays]:
+def _from_keras(name: str, folder: Path | None, timeout_s: float, **chosen: Any) -> tuple[Arrays, Arrays]:
     loader = getattr(keras.datasets, name)
     try:
         with _keras_home(_found(name, folder)), _timeout(timeout_s):
-            train, test = loader.load_data()
+            train, test = loader.load_data(**chosen)
     except Exception as error:
         raise BadData(
             f"The data set {name} cannot be loaded ({str(error)[:200]}). Set FITQ_DATASETS to a folder that holds "

@@ -3,7 +3,9 @@
 import gzip
 import io
 import os
+import pickle
 import struct
+import tarfile
 import urllib.error
 import zipfile
 from pathlib import Path
@@ -13,8 +15,9 @@ import numpy as np
 import pytest
 from keras.src.utils import file_utils
 
-from shared.errors import BadData
-from shared.spec import PredictSpec, TrainSpec
+from shared.errors import BadData, BadSpec
+from shared.sources.arrays import DatasetSource
+from shared.spec import PredictSpec, TrainSpec, parse
 from worker.training import data, datasets
 from worker.training.sources.place import Place
 
@@ -27,7 +30,7 @@ def load(bench):
 
     def read(source, *, labels=True, scale=None, one_hot=None, folder=None):
         spec = TrainSpec.model_validate({"model": LAYERS, "data": {"train": source}, "compile": {"loss": "mse"}})
-        where = Place(bench.volume, folder, 1.0, (1024 if "dataset" in source else 64) << 20)
+        where = Place(bench.volume, folder, 1.0, (2048 if "dataset" in source else 64) << 20)
         return data.load(spec.data.train, where, labels=labels, scale=scale, one_hot=one_hot)
 
     return read
@@ -61,7 +64,9 @@ def put(bench):
 
 def test_digits_are_scikit_learns():
     sklearn = pytest.importorskip("sklearn.datasets")
-    (train, test) = (datasets.load("digits", split, None, 1.0) for split in ("train", "test"))
+    (train, test) = (
+        datasets.load(DatasetSource(dataset="digits", split=split), None, 1.0) for split in ("train", "test")
+    )
     x, y = sklearn.load_digits(return_X_y=True)
     np.testing.assert_array_equal(np.concatenate([train[0], test[0]]), x.reshape(-1, 8, 8))
     np.testing.assert_array_equal(np.concatenate([train[1], test[1]]), y)
@@ -168,6 +173,136 @@ def test_the_real_fashion_mnist(load):
     )
     assert samples.x.shape == (60000, 28, 28)
     assert samples.x.mean() == pytest.approx(0.28604, abs=1e-4)
+
+
+@pytest.fixture
+def any_content(monkeypatch):
+    """Let Keras take files that are not the ones whose SHA-256 it knows: the real ones are too large for a test."""
+    monkeypatch.setattr(file_utils, "validate_file", lambda *_, **__: True)
+
+
+def arrays(folder: Path, name: str, **members: np.ndarray) -> None:
+    np.savez(folder / name, **members)
+
+
+def texts(*lengths: int) -> np.ndarray:
+    """Return texts of these lengths: the numbers from 1 on."""
+    found = np.empty(len(lengths), object)
+    found[:] = [list(range(1, 1 + length)) for length in lengths]
+    return found
+
+
+@pytest.mark.parametrize(
+    ("name", "sample", "rows"),
+    [("boston_housing", 13, (8, 2)), ("california_housing", 8, (8, 2)), ("mnist", 28, (3, 2))],
+)
+def test_data_sets_in_npz_files(tmp_path, load, offline, any_content, name, sample, rows):
+    if name == "mnist":
+        parts = zip(("train", "test"), rows, strict=True)
+        members = {f"{a}_{part}": n for part, n in parts for a in "xy"}
+        made = {key: np.ones((n, 28, 28) if key[0] == "x" else n, np.uint8) for key, n in members.items()}
+    else:
+        made = {"x": np.ones((10, sample)), "y": np.arange(10.0)}
+    arrays(tmp_path, f"{name}.npz", **made)
+    for split, count in zip(("train", "test"), rows, strict=True):
+        samples = load({"dataset": name, "split": split}, folder=tmp_path)
+        assert (len(samples.x), samples.x.shape[-1], len(samples.y)) == (count, sample, count)
+
+
+@pytest.mark.parametrize("name", ["cifar10", "cifar100"])
+def test_data_sets_in_archives(tmp_path, load, offline, any_content, name):
+    inner = {"cifar10": "cifar-10-batches-py", "cifar100": "cifar-100-python"}[name]
+    files = [f"data_batch_{n}" for n in range(1, 6)] + ["test_batch"] if name == "cifar10" else ["train", "test"]
+    pixels = np.zeros((10_000, 3072), np.uint8)
+    pixels[1] = 7
+    batch = pickle.dumps({b"data": pixels, b"labels": [3] * 10_000, b"fine_labels": [3] * 10_000})
+    archive = {"cifar10": "cifar-10-python.tar.gz", "cifar100": "cifar-100-python.tar.gz"}[name]
+    with tarfile.open(tmp_path / archive, "w:gz", compresslevel=1) as file:
+        for one in files:
+            info = tarfile.TarInfo(f"{inner}/{one}")
+            info.size = len(batch)
+            file.addfile(info, io.BytesIO(batch))
+    samples = load({"dataset": name, "split": "test", "rows": [0, 5]}, folder=tmp_path)
+    assert samples.x.shape == (5, 32, 32, 3)
+    assert samples.x[1].min() == 7
+    assert samples.y.tolist() == [[3]] * 5
+    assert [path.name for path in tmp_path.iterdir()] == [archive]
+
+
+def test_texts_are_padded_and_cut_as_keras_pads_them(tmp_path, load, offline, any_content):
+    labels = np.arange(10)
+    lengths = (1, 2, 3, 4, 5, 6, 7, 8, 9, 10)
+    arrays(tmp_path, "imdb.npz", x_train=texts(*lengths), y_train=labels, x_test=texts(3, 9), y_test=labels[:2])
+    arrays(tmp_path, "reuters.npz", x=texts(*lengths), y=labels)
+    # As Keras gives them: 1 is where a text begins, each word's number is three more, and the rarest word is 2.
+    samples = load({"dataset": "imdb", "maxlen": 5}, folder=tmp_path)
+    by_label = {int(label): row.tolist() for row, label in zip(samples.x, samples.y, strict=True)}
+    assert (by_label[0], by_label[9]) == ([0, 0, 0, 1, 4], [9, 10, 11, 12, 2])
+    behind = {"num_words": 8, "padding": "post", "truncating": "post"}
+    samples = load({"dataset": "imdb", "maxlen": 6, **behind}, folder=tmp_path)
+    by_label = {int(label): row.tolist() for row, label in zip(samples.x, samples.y, strict=True)}
+    assert (by_label[0], by_label[9]) == ([1, 4, 0, 0, 0, 0], [1, 4, 5, 6, 7, 2])
+    for split, rows in (("train", 8), ("test", 2)):
+        samples = load({"dataset": "reuters", "split": split, "maxlen": 4}, folder=tmp_path)
+        assert (samples.x.shape, samples.x.dtype) == ((rows, 4), np.int32)
+
+
+def test_a_text_is_learned_from_and_asked_for(bench, train, offline, any_content):
+    folder = bench.volume / "sets"
+    folder.mkdir()
+    found = np.empty(64, object)
+    found[:] = [[5 + n % 2] * (1 + n % 7) for n in range(64)]
+    labels = np.arange(64) % 2
+    arrays(folder, "imdb.npz", x_train=found, y_train=labels, x_test=found, y_test=labels)
+    source = {"dataset": "imdb", "maxlen": 8, "num_words": 20}
+    layers = [
+        {"Embedding": {"input_dim": 20, "output_dim": 4}},
+        {"GlobalAveragePooling1D": {}},
+        {"Dense": {"units": 2}},
+    ]
+    spec = train(
+        model={"layers": layers, "input_shape": [8]},
+        data={"train": source, "validation": {**source, "split": "test"}, "scale": None},
+        compile={"optimizer": {"Adam": {"learning_rate": 0.1}}},
+        fit={"epochs": 5},
+    )
+    _, report = bench.finish(spec, datasets=str(folder))
+    assert report.epochs[4]["val_accuracy"] == 1.0
+    checked, _ = bench.finish(spec, kind="check", datasets=str(folder))
+    assert checked.value["samples"] == 25_000
+
+
+def test_texts_that_take_more_to_load_than_the_job_has_are_refused(bench, train, offline):
+    spec = train(data={"train": {"dataset": "imdb", "maxlen": 8}}, resources={"memory_mb": 1024})
+    with pytest.raises(BadData, match=r"imdb is kept in memory whole.* set it to 1200 at least"):
+        bench.run(spec)
+
+
+def test_a_pickle_in_a_data_set_is_not_run(tmp_path, load, offline, any_content):
+    class Harm:
+        def __reduce__(self):
+            return (Path.touch, (tmp_path / "harmed",))
+
+    harm = np.empty(1, object)
+    harm[0] = Harm()
+    arrays(tmp_path, "imdb.npz", x_train=harm, y_train=np.zeros(1), x_test=harm, y_test=np.zeros(1))
+    with pytest.raises(BadData, match="imdb cannot be loaded"):
+        load({"dataset": "imdb", "maxlen": 4}, folder=tmp_path)
+    assert not (tmp_path / "harmed").exists()
+
+
+@pytest.mark.parametrize(
+    ("source", "sentence"),
+    [
+        ({"dataset": "imdb"}, "imdb holds texts of different lengths; give maxlen, to which each is cut or filled up"),
+        ({"dataset": "mnist", "num_words": 10}, "num_words is for texts; mnist holds none"),
+        ({"dataset": "reuters", "maxlen": 0}, "greater than or equal to 1"),
+    ],
+)
+def test_options_of_texts_are_checked_at_the_door(train, source, sentence):
+    with pytest.raises(BadSpec) as refused:
+        parse(train(data={"train": source}))
+    assert any(sentence in one.message for one in refused.value.fields)
 
 
 # --- bad data ---

@@ -19,7 +19,9 @@ def held(source: Source, where: Place, *, labels: bool) -> Held:
     """Return what a source holds, reading no more than headers. Raise `BadData`."""
     if isinstance(source, DatasetSource):
         known = datasets.KNOWN[source.dataset]
-        return Held(known.rows[source.split], Field(known.sample, known.dtype), Field((), np.dtype(np.int64)))
+        sample = known.sample if source.maxlen is None else (source.maxlen,)
+        y = Field((), np.dtype(np.int64))
+        return Held(known.rows[source.split], Field(sample, known.dtype), y, peak=known.peak_mb << 20)
     if isinstance(source, InlineSource):
         rows = read(source, where, labels=labels)
         return Held(readers.same_length(rows), *map(_fields, (rows.x, rows.y, rows.weight)))
@@ -69,7 +71,7 @@ def _like(names: Any, found: list[Any]) -> Any:
 def read(source: Source, where: Place, *, labels: bool) -> Rows:
     """Return a source's arrays whole, as they are; `y` and weights only when `labels` are wanted. Raise `BadData`."""
     if isinstance(source, DatasetSource):
-        rows = Rows(*datasets.load(source.dataset, source.split, where.datasets, where.timeout_s))
+        rows = Rows(*datasets.load(source, where.datasets, where.timeout_s))
         for name, path in datasets.files(source.dataset, where.datasets).items():
             where.note(name, path)
         return rows

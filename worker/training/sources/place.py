@@ -64,3 +64,5 @@ class Held:
     x: Fields
     y: Fields | None = None
     weight: Fields | None = None
+    #: Bytes that loading it takes at the most, where that is more than what is left of it.
+    peak: int = 0
