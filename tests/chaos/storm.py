@@ -6,12 +6,12 @@ from collections import Counter
 from dataclasses import dataclass, field
 
 import fitq
-from shared import store
-from shared.errors import CheckpointCorrupt
-from shared.store import StoredFile
+from shared import db
+from shared.volume import fsck
 from tests.chaos.arena import Arena
 from tests.chaos.killer import Killer
 from tests.e2e.stacks import spec, until
+from worker.control import pruner
 
 #: Jobs that wait at a time: enough that no slot is ever idle, few enough that the killer meets each of them.
 WAITING = 12
@@ -192,19 +192,25 @@ def _doubled(arena):
 
 
 def _left(arena):
-    """Return rows without their files, and processes that nobody watches."""
-    wrong = []
-    for path, size, sha256 in arena.rows("SELECT path, bytes, sha256 FROM checkpoints"):
-        try:
-            store.verify(arena.volume, StoredFile(path, size, sha256))
-        except CheckpointCorrupt as error:
-            wrong.append(error.message)
+    """Return what rows and files disagree on, and processes that nobody watches."""
+    wrong = _disagreements(arena)
     deadline = time.monotonic() + 10
     while (runners := arena.processes("fitq runner")) and time.monotonic() < deadline:
         time.sleep(0.2)
     wrong += [f"a runner without a job: {one.cmdline()}" for one in runners]
     wrong += [f"running without a worker: {row[0]}" for row in arena.rows("SELECT id FROM jobs WHERE state='running'")]
     return wrong
+
+
+def _disagreements(arena):
+    """Return what `fitq fsck` finds once what lost attempts left was swept, all of it, however young."""
+    engine = db.connect(arena.stack.database_url)
+    try:
+        pruner.sweep(engine, arena.volume, grace_s=-60)
+        whole = {"quick": False, "lease_s": arena.lease_s, "seen": lambda _: None, "grace_s": -60}
+        return [f"{one.fault} {one.path}: {one.meaning}" for one in fsck.find(engine, arena.volume, **whole)]
+    finally:
+        engine.dispose()
 
 
 def table(outcomes):

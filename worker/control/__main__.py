@@ -15,6 +15,8 @@ from worker.control.reaper import Reaper
 
 #: Seconds between two rounds of the pruner.
 PRUNE_S = 300.0
+#: Seconds between two looks at how full the volume is.
+EVICT_S = 30.0
 #: Seconds between two looks at every file of every job.
 SWEEP_S = 3600.0
 
@@ -40,7 +42,7 @@ def main() -> None:
         _loop("bell", stopped, config.bell_s, lambda: bell.ring_for_waiting(engine, rings, lease_s=config.lease_s)),
         _loop("reaper", stopped, reap_s, reaper.round, on_error=reaper.forgive),
         _loop("pruner", stopped, PRUNE_S, lambda: pruner.prune(engine, config.volume_path)),
-        _loop("evicter", stopped, PRUNE_S, lambda: pruner.evict(engine, config.volume_path, most_bytes=most)),
+        _loop("evicter", stopped, EVICT_S, lambda: pruner.evict(engine, config.volume_path, most_bytes=most)),
         _loop("sweeper", stopped, SWEEP_S, lambda: pruner.sweep(engine, config.volume_path)),
         _loop("uploads", stopped, PRUNE_S, lambda: pruner.prune_uploads(engine, config.volume_path, keep_s=keep_s)),
     ]

@@ -8,9 +8,10 @@ import pytest
 import sqlalchemy as sa
 
 from shared import db, jobs, store, tables, upkeep, wishes
+from shared.checkpoints import Retention
 from shared.errors import BadSpec, Conflict, LeaseLost
 from shared.states import CancelMode
-from shared.volume import fsck, leftovers
+from shared.volume import eviction, fsck, leftovers
 from shared.volume.findings import Fault
 from tests.integration.attempts import KEEP, age, claim, files, pin, submit
 from worker.control import pruner
@@ -144,16 +145,16 @@ def test_without_a_volume_nothing_is_looked_for(engine, tmp_path):
 
 
 class Storm:
-    """Everybody at once: attempts, submits that pin, ends, deletions, retries; sweeps and fsck without a grace."""
+    """All at once: attempts, submits that pin, ends, deletions, retries; sweeps, fsck, evictions without a grace."""
 
     def __init__(self, engine, volume, *, times, most_s):
         self.engine, self.volume, self.times = engine, volume, times
         self.until = time.monotonic() + most_s
         self.wrong = []
-        self.did = dict.fromkeys(("saved", "pinned", "read", "swept", "mended", "deleted", "retried"), 0)
+        self.did = dict.fromkeys(("saved", "pinned", "read", "swept", "mended", "evicted", "deleted", "retried"), 0)
 
     def run(self):
-        parts = [self.train, self.train, self.use, self.meddle, self.sweep, self.sweep, self.mend]
+        parts = [self.train, self.train, self.use, self.meddle, self.sweep, self.sweep, self.mend, self.evict]
         threads = [threading.Thread(target=self._until, args=(part, number)) for number, part in enumerate(parts)]
         for thread in threads:
             thread.start()
@@ -182,9 +183,10 @@ class Storm:
         if attempt is None:
             return
         attempt.write("checkpoints/.unfinished.tmp")
+        keep = chance.choice([KEEP, Retention(keep_best=1, keep_last=3)])
         for epoch in range(chance.randrange(4)):
             attempt.write(f"files/{epoch}.log")
-            attempt.save(epoch, keep=KEEP)
+            attempt.save(epoch, keep=keep, value=float(epoch))
             self.did["saved"] += 1
         chance.choice([attempt.succeed, attempt.end, attempt.end, lambda: attempt.end(jobs.cancelled)])()
 
@@ -224,6 +226,10 @@ class Storm:
         for found in looking:
             assert found.fault in {Fault.ORPHAN, Fault.DELETED}, found
             self.did["mended"] += found.mend()
+
+    def evict(self, chance):
+        before, after = eviction.evict(self.engine, self.volume, most_bytes=1, respite_s=NOW)
+        self.did["evicted"] += after < before
 
     def _any(self, chance, where):
         with db.read(self.engine) as connection:
