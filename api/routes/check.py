@@ -84,9 +84,9 @@ def _clean_up(here: Context, job_id: str) -> None:
         with db.write(here.engine) as connection:
             if listing.get(connection, job_id).state in {State.QUEUED, State.RUNNING}:
                 wishes.cancel(connection, job_id, CancelMode.NOW)
-            if ended := listing.get(connection, job_id).state != State.RUNNING:
+            if listing.get(connection, job_id).state != State.RUNNING:
                 upkeep.delete(connection, job_id)
+                # Before the commit: a row that is gone would leave nobody to remove its files.
+                store.remove_job(here.settings.volume_path, job_id)
     except NotFound:
         return
-    if ended:
-        store.remove_job(here.settings.volume_path, job_id)

@@ -69,7 +69,7 @@ def _strays(engine: Engine, volume: Path, grace_s: float) -> Iterator[Finding]:
 
 
 def _stray(engine: Engine, stray: Incoming) -> Finding:
-    path = store.upload_path(stray.sha256)
+    path = (stray.path if stray.path.exists() else stray.part).relative_to(stray.volume).as_posix()
     return Finding(
         Fault.ORPHAN, path, stray.size, "There is no such upload.", partial(uploads.remove_stray, engine, stray)
     )

@@ -95,7 +95,7 @@ class FakeApi:
     def answer(self, method, path, query, headers, body):
         parts = path.strip("/").split("/")
         if path == "/v1/jobs:check":
-            return 200, {"parameters": 1234, "memory_mb": 300, "output_shape": [None, 10]}
+            return 200, {"parameters": 1234, "memory_mb": 300, "disk_bytes": 7_312_824, "output_shape": [None, 10]}
         if path == "/v1/workers":
             return 200, self._list([self.worker()])
         if path == "/v1/jobs":

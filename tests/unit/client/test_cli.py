@@ -86,7 +86,12 @@ def test_submit_says_where_a_file_is_wrong(run, tmp_path):
 def test_check_queues_nothing(run, server, spec_file):
     done = run("submit", spec_file, "--check")
     assert done.exit_code == 0
-    assert done.stdout.splitlines() == ["parameters    1234", "memory_mb     300", "output_shape  [null, 10]"]
+    assert done.stdout.splitlines() == [
+        "parameters    1234",
+        "memory_mb     300",
+        "disk_bytes    7.3 MB",
+        "output_shape  [null, 10]",
+    ]
     assert json.loads(run("submit", spec_file, "--check", "-o", "json").stdout)["parameters"] == 1234
     assert not server.jobs
     assert run("submit", spec_file, "--check", "--watch").exit_code == 2

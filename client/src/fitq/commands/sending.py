@@ -75,7 +75,8 @@ def _check(spec: Mapping[str, Any], output: str, given: Sequence[Flag]) -> None:
     if output == "json":
         terminal.json(needs)
     else:
-        terminal.fields(text.flat(needs))
+        sizes = {name: text.size(value) for name, value in needs.items() if name.endswith("_bytes")}
+        terminal.fields(text.flat(needs | sizes))
 
 
 def queued(spec: Mapping[str, Any], given: Sequence[Flag] = (), *, key: str | None = None, wait_s: int = 0) -> Job:
