@@ -104,18 +104,21 @@ class InlineSource(ArraySource):
 
 
 class SampleSource(Part):
-    """One sample inline, without the batch axis."""
+    """One sample inline, without the batch axis; an object holds those of several inputs, by their names."""
 
-    sample: list[Any]
+    sample: list[Any] | Annotated[dict[_InputName, list[Any]], Field(min_length=1, max_length=ARRAYS_MOST)]
 
     @field_validator("sample")
     @classmethod
-    def _regular(cls, value: list[Any]) -> list[Any]:
-        _check_nested(value)
+    def _regular(cls, value: Any) -> Any:
+        for one in value.values() if isinstance(value, dict) else (value,):
+            _check_nested(one)
         return value
 
     def as_rows(self) -> InlineSource:
-        """Return an array of one row, which is the sample."""
+        """Return an array of one row, which is the sample; one for each of several inputs."""
+        if isinstance(self.sample, dict):
+            return InlineSource(x={name: [one] for name, one in self.sample.items()})
         return InlineSource(x=[self.sample])
 
 

@@ -109,6 +109,18 @@ def test_a_job_is_pinned_to_the_checkpoint_that_it_was_submitted_with(engine, jo
     assert (source.checkpoint, source.scale, source.model) == ("epoch-0", 0.5, TINY["model"])
 
 
+def test_a_job_has_the_names_of_classes_that_its_source_found(engine, job):
+    found = {"class_names": ["cat", "dog"], "metrics": {}, "value_kinds": {}}
+    asks = spec.parse({"kind": "predict", "model": {"job": job}, "data": {"input": {"x": [[1, 2]]}}})
+    with db.write(engine) as connection:
+        save(connection, job, 0, 1.0, keep=Retention(keep_best=0, keep_last=1))
+        jobs.succeed(connection, job, 1, value=found, weights_sha256="0" * 64, final_checkpoint="epoch-0")
+        submitted = jobs.submit(connection, asks)
+        claimed = jobs.claim(connection, lane="cpu", worker="w", host="h", free_memory_mb=9999, lease_s=30)
+    assert claimed.job_id == submitted.job_id
+    assert claimed.source["class_names"] == ["cat", "dog"]
+
+
 def pin(engine, job, epoch):
     """Submit a job that needs a checkpoint; return it as it was pinned."""
     model = {"job": job, "checkpoint": epoch}

@@ -140,6 +140,33 @@ def test_arrays_that_do_not_fit_the_inputs_are_named(filled, source, says):
             filled.run(job({**SOURCE, **source}), kind=kind)
 
 
+def test_labels_without_a_class_are_named_with_their_output(filled):
+    filled.save("two.npz", l=LEFT, r=RIGHT, v=VALUE, k=np.where(np.arange(ROWS) == 7, 2, KIND), w=WEIGHT)
+    message = r"Labels of output 'kind' must be whole numbers from 0 to 1; found 2 \(row 7\)"
+    for source in (SOURCE, {**SOURCE, "y": ["v", "k"]}):
+        with pytest.raises(BadData, match=message):
+            filled.run(job(source))
+    test = {"kind": "evaluate", "model": {"architecture": two().to_json()}, "data": {"test": SOURCE}}
+    with pytest.raises(BadData, match=message):
+        filled.run({**test, "compile": COMPILED})
+
+
+def test_one_sample_of_several_inputs_is_predicted(filled):
+    architecture = {"architecture": two().to_json()}
+    sample = {"right": RIGHT[3].tolist(), "left": LEFT[3].tolist()}
+    spec = {"kind": "predict", "model": architecture, "data": {"input": {"sample": sample}}}
+    predicted, report = filled.finish(spec)
+    value, kind = twin().predict([LEFT[3:4], RIGHT[3:4]], verbose=0)
+    with np.load(filled.volume / report.artifact.file.path) as saved:
+        np.testing.assert_array_equal(saved["value"], value)
+        np.testing.assert_array_equal(saved["kind"], kind)
+    assert predicted.value["rows"] == 1
+    with pytest.raises(BadSpec, match="has no input 'up'"):
+        filled.run({**spec, "data": {"input": {"sample": {"left": sample["left"], "up": sample["right"]}}}})
+    with pytest.raises(BadSpec, match="ragged"):
+        parse({**spec, "data": {"input": {"sample": {"left": [1, [2]]}}}})
+
+
 def test_arrays_of_different_lengths_are_named(filled):
     filled.save("two.npz", l=LEFT, r=RIGHT[:9], v=VALUE, k=KIND, w=WEIGHT)
     with pytest.raises(BadData, match="x 'left' has 50 rows and x 'right' has 9"):

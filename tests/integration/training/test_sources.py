@@ -189,18 +189,91 @@ def test_a_folder_of_images_trains(bench, put, zipped):
     assert value["class_names"] == ["dark", "light"]
 
 
-def test_images_are_those_of_keras(bench, put, opened):
-    for name, content in image_files().items():
-        put(f"shades/{name}", content)
-    folder = str(bench.volume / "data" / "shades")
-    for color in ("rgb",):
-        theirs = keras.utils.image_dataset_from_directory(
-            folder, image_size=(6, 5), color_mode=color, shuffle=False, batch_size=None, verbose=False
-        )
-        x, y = (np.stack(part) for part in zip(*theirs.as_numpy_iterator(), strict=True))
-        ours = opened({"images": "shades", "image_size": [6, 5], "color": color})
-        assert ours.y.tolist() == y.tolist()
-        np.testing.assert_allclose(ours.x, x, atol=1e-3)
+def encoded(image: Image.Image, form: str, **options) -> bytes:
+    file = io.BytesIO()
+    image.save(file, form, **options)
+    return file.getvalue()
+
+
+def all_sorts() -> dict[str, bytes]:
+    """Return images of every sort that cameras, scanners and programs write."""
+    generator = np.random.default_rng(0)
+    smooth = np.linspace(0, 200, 6 * 8).reshape(6, 8, 1) + np.array([0, 20, 50])
+    image = Image.fromarray(smooth.astype(np.uint8))
+    clear = image.copy()
+    clear.putalpha(Image.fromarray(generator.integers(0, 256, (6, 8), np.uint8)))
+    turned = Image.Exif()
+    turned[0x0112] = 6
+    return {
+        "gray.png": encoded(image.convert("L"), "PNG"),
+        "black_and_white.png": encoded(image.convert("1"), "PNG"),
+        "gray_alpha.png": encoded(clear.convert("LA"), "PNG"),
+        "palette.png": encoded(image.convert("P"), "PNG"),
+        "color.png": encoded(image, "PNG"),
+        "alpha.png": encoded(clear, "PNG"),
+        "deep.png": encoded(Image.fromarray(generator.integers(0, 65536, (6, 8)).astype(np.uint16)), "PNG"),
+        "gray.jpg": encoded(image.convert("L"), "JPEG"),
+        "color.jpg": encoded(image, "JPEG"),
+        "printed.jpg": encoded(image.convert("CMYK"), "JPEG"),
+        "progressive.jpg": encoded(image, "JPEG", progressive=True),
+        "turned.jpg": encoded(image, "JPEG", exif=turned),
+        "still.gif": encoded(image, "GIF"),
+        "moving.gif": encoded(image, "GIF", save_all=True, append_images=[image.rotate(180)] * 3),
+        "color.bmp": encoded(image, "BMP"),
+        "gray.bmp": encoded(image.convert("L"), "BMP"),
+        "alpha.bmp": encoded(clear, "BMP"),
+    }
+
+
+#: What TensorFlow itself does not turn into gray, or into a color that one sees through.
+NOT_GRAY, NOT_ALPHA = {"gif", "bmp", "printed.jpg"}, {"gif", "jpg"}
+
+
+@pytest.mark.parametrize(("color", "besides"), [("rgb", set()), ("grayscale", NOT_GRAY), ("rgba", NOT_ALPHA)])
+def test_images_of_every_sort_are_those_of_keras(bench, put, opened, color, besides):
+    files = all_sorts()
+    for name, content in files.items():
+        theirs_too = not {name, name.rpartition(".")[2]} & besides
+        put(f"{'both' if theirs_too else 'ours'}/any/{name}", content)
+    theirs = keras.utils.image_dataset_from_directory(
+        str(bench.volume / "data" / "both"),
+        image_size=(6, 5),
+        color_mode=color,
+        shuffle=False,
+        batch_size=None,
+        verbose=False,
+    )
+    x, y = (np.stack(part) for part in zip(*theirs.as_numpy_iterator(), strict=True))
+    ours = opened({"images": "both", "image_size": [6, 5], "color": color})
+    assert ours.y.tolist() == y.tolist()
+    np.testing.assert_allclose(ours.x, x, atol=1e-3)
+    if besides:
+        rest = opened({"images": "ours", "image_size": [6, 8], "color": color}).x
+        like = opened({"images": "both", "image_size": [6, 8], "color": color}).x
+        names = sorted(name for name in files if not {name, name.rpartition(".")[2]} & besides)
+        picture = like[names.index("color.png" if color == "grayscale" else "color.bmp")]
+        assert len(rest) + len(names) == len(files)
+        for one in rest:
+            # The same picture, as exactly as its form holds it; nobody sees through it.
+            assert np.abs(one - picture)[..., :3].mean() < 24
+            assert color == "grayscale" or one[..., 3].min() == 255
+
+
+@pytest.mark.parametrize("bits", ["1", "P"])
+def test_an_image_that_tensorflow_would_take_for_another_is_refused(put, opened, bits):
+    colors = Image.fromarray(np.random.default_rng(0).integers(0, 256, (4, 4, 3), np.uint8)).convert(bits)
+    put("f/a/x.bmp", encoded(colors, "BMP"))
+    with pytest.raises(BadData, match=r"f/a/x\.bmp is a BMP image whose pixels stand for colors of a palette"):
+        opened({"images": "f", "image_size": [4, 4]})
+
+
+def test_of_an_animation_no_more_than_the_first_image_is_decoded(put, opened):
+    frames = [Image.fromarray(np.full((2000, 2000), n, np.uint8)) for n in (90, 10)]
+    small = encoded(frames[0], "GIF", save_all=True, append_images=frames[1:])
+    # A thousand times the second image: 4 GB of pixels.
+    begin = len(encoded(frames[0], "GIF")) - 1
+    put("f/a/x.gif", small[:begin] + small[begin:-1] * 1000 + b";")
+    assert opened({"images": "f", "image_size": [2, 2], "color": "grayscale"}).x.tolist() == [[[[90]] * 2] * 2]
 
 
 def test_nested_lists_images_in_records_and_raw_bytes(bench, put, opened):
@@ -257,6 +330,53 @@ def test_rows_read_in_pieces_are_the_rows(bench, put, opened, monkeypatch):
         np.testing.assert_array_equal(samples.y, y[rows])
 
 
+def test_classes_are_the_folders_and_the_words_unless_named(put, opened):
+    for name in ("b/1.png", "a/1.png", "c/1.png"):
+        put(f"f/{name}", picture(1))
+    source = {"images": "f", "image_size": [2, 2]}
+    assert opened(source).class_names == ("a", "b", "c")
+    named = opened({**source, "class_names": ["c", "b", "a"]})
+    assert (named.class_names, named.y.tolist()) == (("c", "b", "a"), [2, 1, 0])
+    with pytest.raises(BadData, match="f/c is named for none of the 2 classes"):
+        opened({**source, "class_names": ["a", "b"]})
+    table = {"csv": put("w.csv", "x,y\n1,two\n2,one\n"), "label": "y"}
+    assert opened(table).class_names == ("one", "two")
+    assert opened({**table, "class_names": ["two", "one", "three"]}).y.tolist() == [0, 1]
+    with pytest.raises(BadData, match="line 3: the label 'one' is none of the 1 classes"):
+        opened({**table, "class_names": ["two"]})
+
+
+def test_a_check_outlines_every_form_without_reading_its_rows(bench, put):
+    x, y = points()
+    parquet_points(bench.volume / "data" / put("p.parquet", b""))
+    records = [example(x=row.astype(np.float32), y=int(k)) for row, k in zip(x, y, strict=True)]
+    write_records(bench.volume / "data" / put("p.tfrecord", b""), records)
+    put("p.csv", csv_points())
+    for name, content in image_files().items():
+        put(f"shades/{name}", content)
+    bench.save("p.npz", x=x, y=y)
+    bench.save("p.npy", x=x)
+    features = {"x": {"shape": [2]}, "y": {"dtype": "int64"}}
+    forms = [
+        ({"csv": "p.csv", "label": "side", "sample_weight": "weight"}, [2], 400),
+        ({"parquet": "p.parquet", "label": "side", "columns": ["a", "b"]}, [2], 400),
+        ({"tfrecord": "p.tfrecord", "features": features, "label": "y"}, [2], 400),
+        ({"images": "shades", "image_size": [4, 4]}, [4, 4, 3], 48),
+        ({"npz": "p.npz", "batches": [[50, 8]]}, [2], 400),
+        ({"npy": "p.npy", "labels": "p.npy", "rows": [0, 100]}, [2], 100),
+    ]
+    for source, shape, rows in forms:
+        data = {"train": source, **({} if "batches" in source else {"validation": {"split": 0.25}})}
+        checked, _ = bench.finish(train(source, shape, data=data), kind="check")
+        kept = rows if "batches" in source else rows * 3 // 4
+        assert checked.value["samples"] == kept
+        assert checked.value["steps_per_epoch"] == (8 if "batches" in source else -(-kept // 32))
+        assert checked.value["input_shape"] == (None, *shape)
+        assert checked.value["warnings"] == []
+        with pytest.raises(BadSpec, match=r"takes samples of shape \(9\)"):
+            bench.run(train(source, [9], data=data), kind="check")
+
+
 # --- bad files ---
 
 
@@ -275,6 +395,7 @@ def test_rows_read_in_pieces_are_the_rows(bench, put, opened, monkeypatch):
         ("a,y\r1,2\r", "carriage return stands alone"),
         (b"\xff\xfea\x00,\x00y\x00", "UTF-16"),
         (b"a,y\n1,u\n1,\xe9\n", "line 3: the text is not UTF-8"),
+        ("a,y\n" + "1,2\n" * 90_000 + "1\n" + "1,2\n" * 90_000, "line 90002: the row has 1 fields, and the header 2"),
         (b"a,y\n" + b"1" * (1 << 25), "line 2: the row is longer than 16 MB"),
     ],
 )

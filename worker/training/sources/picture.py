@@ -11,6 +11,10 @@ from shared.errors import BadData
 #: Pixels of an image, and bytes of its file, at most.
 PIXELS_MOST, BYTES_MOST = 1 << 25, 1 << 26
 _CHANNELS = {"grayscale": 1, "rgb": 3, "rgba": 4}
+#: Bits of a pixel that is a gray, or a color of a palette.
+_GRAY_BITS = 8
+#: Cyan, magenta, yellow, black.
+_INKS = 4
 #: JPEG's markers of a frame, which hold its size.
 _FRAMES = frozenset({*range(0xC0, 0xD0)} - {0xC4, 0xC8, 0xCC})
 
@@ -22,6 +26,8 @@ class Head:
     form: str
     height: int
     width: int
+    #: Whether it is in colors of print (CMYK).
+    printed: bool = False
 
 
 def head(data: bytes, label: str) -> Head:
@@ -32,6 +38,8 @@ def head(data: bytes, label: str) -> Head:
         found = None
     if found is None:
         raise BadData(f"{label} is no JPEG, PNG, GIF or BMP image.")
+    if found.form == "bmp" and _indexed(data):
+        raise BadData(f"{label} is a BMP image whose pixels stand for colors of a palette; save it as PNG.")
     if found.height <= 0 or found.width <= 0 or found.height * found.width > PIXELS_MOST:
         raise BadData(f"{label} has {found.width} by {found.height} pixels; at most {PIXELS_MOST:,} are read.")
     return found
@@ -50,6 +58,16 @@ def _sniffed(data: bytes) -> Head | None:
     return _jpeg(data) if data.startswith(b"\xff\xd8\xff") else None
 
 
+def _indexed(data: bytes) -> bool:
+    """Whether the pixels of a BMP are numbers of colors, other than those of gray: TensorFlow takes them for gray."""
+    (header,), (bits,) = struct.unpack_from("<I", data, 14), struct.unpack_from("<H", data, 28)
+    if bits > _GRAY_BITS:
+        return False
+    palette = np.frombuffer(data[14 + header :][: 4 << bits], np.uint8)
+    grays = np.repeat(np.arange(1 << bits, dtype=np.uint8), 4).reshape(-1, 4)[:, :3]
+    return bits < _GRAY_BITS or palette.size != 4 << bits or not np.array_equal(palette.reshape(-1, 4)[:, :3], grays)
+
+
 def _jpeg(data: bytes) -> Head | None:
     at = 2
     while data[at] == 0xFF:  # noqa: PLR2004 - how every marker begins
@@ -59,8 +77,8 @@ def _jpeg(data: bytes) -> Head | None:
             continue
         (length,) = struct.unpack_from(">H", data, at + 2)
         if marker in _FRAMES:
-            height, width = struct.unpack_from(">HH", data, at + 5)
-            return Head("jpeg", height, width)
+            height, width, components = struct.unpack_from(">HHB", data, at + 5)
+            return Head("jpeg", height, width, printed=components == _INKS)
         at += 2 + length
     return None
 
@@ -92,7 +110,8 @@ def decoded(data: bytes, color: str, label: str) -> tf.Tensor:
     channels = _CHANNELS[color]
     try:
         if found.form == "jpeg":
-            return _colored(tf.io.decode_jpeg(data, channels=min(channels, 3)), channels)
+            # Colors of print are turned into red, green and blue only, not into gray.
+            return _colored(tf.io.decode_jpeg(data, channels=3 if found.printed else min(channels, 3)), channels)
         if found.form == "png":
             return tf.io.decode_png(data, channels=channels)
         if found.form == "gif":
