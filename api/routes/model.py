@@ -15,6 +15,7 @@ from api.watch import Watch
 from shared import checkpoints, db, exports, listing, workers
 from shared.errors import Conflict, NotFound, Unavailable
 from shared.formats import FILES
+from shared.jobs import Submitted
 from shared.listing import Job
 from shared.model_spec import JobModel
 from shared.spec import ExportSpec, Resources
@@ -30,6 +31,7 @@ _AGAIN_S = 1
 _RUN_S = 1800.0
 #: Memory that an export asks for at least, MiB: tracing and conversion take it whatever the model's size.
 _MEMORY_MB = 1024
+_REMOVED = "The file was removed just now; ask again."
 _WAIT = re.compile(r"(?:^|[,;\s])wait=(\d{1,9})(?:$|[,;\s])", re.IGNORECASE)
 _PREFER = {
     "name": "Prefer",
@@ -56,16 +58,23 @@ def read_model(path: JobPath, query: ModelQuery) -> Response:
     """
     here = context.current()
     spec = _export(here, path.job_id, query)
-    submitted = exports.request(here.engine, spec)
+    return _answer(here, _followed(here, exports.request(here.engine, spec)), path.job_id, query)
+
+
+def _followed(here: Context, submitted: Submitted) -> Job:
+    """Return the export as it is at its end, or when the request may be held no longer."""
     watch = Watch(here, submitted.job_id)
-    watch.look()
-    if not watch.ended:
-        _require_worker(here)
-        here.bell.ring(submitted.lane)
-        _wait(here, watch)
-    job = watch.job
-    assert job is not None  # noqa: S101 - it was looked at
-    return _answer(here, job, path.job_id, query)
+    try:
+        watch.look()
+        if not watch.ended:
+            _require_worker(here)
+            here.bell.ring(submitted.lane)
+            _wait(here, watch)
+    except NotFound:
+        # The pruner took it between two looks: it was a day old.
+        raise Unavailable(_REMOVED) from None
+    assert watch.job is not None  # noqa: S101 - it was looked at
+    return watch.job
 
 
 def _export(here: Context, job_id: str, query: ModelQuery) -> ExportSpec:
@@ -130,7 +139,7 @@ def _file(here: Context, job: Job, source: str, query: ModelQuery) -> Response:
         with db.read(here.engine) as connection:
             found = listing.artifact(connection, job.id, f"model{ending}")
         if found is None:
-            raise Unavailable("The file was removed just now; ask again.")
+            raise Unavailable(_REMOVED)
         return Download(found[0], name, kind, job.finished_at)
 
     return downloads.send(here, find)

@@ -55,14 +55,15 @@ def _tf(model: Any, folder: Path) -> Path:
 
 
 def _json(model: Any, folder: Path) -> Path:
-    path = folder / "model.json"
-    path.write_text(model.to_json())
-    return path
+    return _text(folder / "model.json", model.to_json())
 
 
 def _yaml(model: Any, folder: Path) -> Path:
-    path = folder / "model.yaml"
-    path.write_text(yamltext.to_yaml(json.loads(model.to_json())))
+    return _text(folder / "model.yaml", yamltext.to_yaml(json.loads(model.to_json())))
+
+
+def _text(path: Path, text: str) -> Path:
+    path.write_text(text, encoding="utf-8")
     return path
 
 

@@ -19,9 +19,21 @@ _NEW: dict[str, tuple[Any, ...]] = {
     "renorm": (False,),
     "renorm_clipping": (None,),
     "renorm_momentum": (0.99,),
+    "rms_scaling": (False,),
     "sliding_window": (None,),
     "use_cudnn": ("auto",),
     "use_gate": (False,),
+}
+#: The same of layers that prepare images, for arguments that Keras 2 knows elsewhere.
+_NEW_OF_IMAGES: dict[str, tuple[Any, ...]] = {
+    "data_format": ("channels_last",),
+    "value_range": ([0, 255], (0, 255)),
+}
+_NEW_OF_RESIZING: dict[str, tuple[Any, ...]] = {
+    "antialias": (False,),
+    "fill_mode": ("constant",),
+    "fill_value": (0.0,),
+    "pad_to_aspect_ratio": (False,),
 }
 #: Arguments of optimizers that the first Keras 2 did not know, and what they are unless told.
 _MODERN: dict[str, Any] = {
@@ -125,11 +137,16 @@ def _is_new(name: str, key: str, value: Any) -> bool:
     """Whether an argument is to be left out. Raise when it says what the old dialect cannot."""
     if key == "seed" and name in _UNSEEDED:
         return True
-    if key not in _NEW:
-        return False
-    if value not in _NEW[key]:
+    known = _may_be_left_out(name).get(key)
+    if known is not None and value not in known:
         raise _InexpressibleError
-    return True
+    return known is not None
+
+
+def _may_be_left_out(name: str) -> dict[str, tuple[Any, ...]]:
+    if name == "Resizing":
+        return _NEW | _NEW_OF_IMAGES | _NEW_OF_RESIZING
+    return _NEW | _NEW_OF_IMAGES if name.startswith("Random") or name == "CenterCrop" else _NEW
 
 
 def _graph(config: dict[str, Any]) -> dict[str, Any]:

@@ -4,7 +4,7 @@ import hashlib
 
 import pytest
 
-from shared import db, jobs
+from shared import db, exports, jobs, upkeep
 from shared.states import Failure
 
 
@@ -83,6 +83,26 @@ def test_a_format_that_cannot_hold_the_model_says_why_and_is_tried_anew_later(cl
         connection.execute(jobs.sa.update(jobs.jobs).where(failed).values(finished_at=after(-61)))
     assert client.get(url, headers={"Prefer": "wait=0"}).status_code == 202
     assert worker.claim("interactive") is not None
+
+
+def test_a_file_that_is_pruned_while_it_is_asked_for_is_asked_for_again(client, worker, trained, monkeypatch):
+    url = f"/v1/jobs/{trained}/model?as=h5"
+    thread = worker.in_background("interactive", write(worker))
+    assert client.get(url).status_code == 200
+    thread.join()
+    request = exports.request
+
+    def pruned_then(engine, spec):
+        found = request(engine, spec)
+        with db.write(engine) as connection:
+            upkeep.delete(connection, found.job_id)
+        return found
+
+    with monkeypatch.context() as patched:
+        patched.setattr(exports, "request", pruned_then)
+        answer = client.get(url)
+    assert (answer.status_code, answer.json["detail"]) == (503, "The file was removed just now; ask again.")
+    assert client.get(url, headers={"Prefer": "wait=0"}).status_code == 202
 
 
 def test_what_is_not_there_is_said(client, worker, spec, trained, submitted):
