@@ -7,7 +7,9 @@ import re
 import signal
 import subprocess
 import sys
+import threading
 import zipfile
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import keras
@@ -454,6 +456,36 @@ def test_ctrl_c_leaves_the_job_alone_and_says_so(notes_stack, queue):
     assert job.refresh().state == "running"
     job.cancel(now=True)
     assert job.wait(PATIENCE_S).state == "cancelled"
+
+
+def test_a_fit_outlives_an_api_that_dies_again_and_again(notes_stack, queue, tmp_path):
+    numbers = np.random.default_rng(10)
+    x, y = numbers.random((256, 4)), numbers.random((256, 2))
+    model = keras.Sequential([keras.Input((4,)), layers.Dense(2)])
+    model.compile("sgd", "mse")
+    local = twin(model)
+    arguments = {"epochs": 80, "batch_size": 1, "shuffle": False, "verbose": 0}
+    ended = threading.Event()
+
+    def kill():
+        until(lambda: next(queue.jobs(states=["running"], limit=1), None), "a running job")
+        deaths = 0
+        while not ended.wait(1.0):
+            notes_stack.kill("fitq api")
+            deaths += 1
+            until(notes_stack.ready, "an API that answers")
+        return deaths
+
+    with ThreadPoolExecutor(1) as killer:
+        deaths = killer.submit(kill)
+        try:
+            history = queue.fit(model, x, y, **arguments, callbacks=[keras.callbacks.CSVLogger(tmp_path / "log.csv")])
+        finally:
+            ended.set()
+    assert deaths.result() > 2
+    assert history.history == local.fit(x, y, **arguments).history
+    assert same(model, local)
+    assert len((tmp_path / "log.csv").read_text().splitlines()) == 81
 
 
 _MODEL = """

@@ -110,6 +110,9 @@ def test_what_is_code_is_refused_by_its_name():
         "not compiled": lambda: compiled.described(small()),
         "'mine_too'": lambda: specs.architecture.described(small(layers.Lambda(lambda x: x, name="mine_too"))),
         "'own_dense'": lambda: specs.architecture.described(small(MyDense(2, name="own_dense"))),
+        "'memory' is stateful": lambda: specs.architecture.described(
+            keras.Sequential([keras.Input((2, 1), batch_size=4), layers.LSTM(2, stateful=True, name="memory")])
+        ),
         "MyModel": lambda: specs.architecture.check(MyModel()),
         "MyCallback": lambda: translated([MyCallback()]),
         "LambdaCallback": lambda: translated([keras.callbacks.LambdaCallback()]),

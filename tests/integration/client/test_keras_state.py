@@ -75,6 +75,15 @@ def test_what_a_worker_wrote_is_read_here_and_the_other_way_round(volume, tmp_pa
     assert again.read_bytes() == target.read_bytes(), "the same model is the same upload"
 
 
+def test_what_a_layer_derives_from_its_variables_is_derived_anew():
+    normalization = layers.Normalization()
+    normalization.adapt(X * 9)
+    model = keras.Sequential([keras.Input((4,)), keras.Sequential([normalization]), layers.Dense(3)])
+    here = keras.models.model_from_json(model.to_json())
+    state.restore(here, state.captured(model, optimizer=False))
+    np.testing.assert_array_equal(here.predict(X, verbose=0), model.predict(X, verbose=0))
+
+
 def test_a_model_that_is_another_one_keeps_what_it_has(tmp_path):
     model = trained()
     path = tmp_path / "checkpoint.npz"

@@ -22,7 +22,7 @@ def described(model: Any) -> dict[str, Any]:
     check(model)
     written: dict[str, Any] = json.loads(model.to_json())
     for layer, thing in _things(written, ""):
-        _refuse_foreign(layer, thing)
+        _refuse(layer, thing)
     stripped: dict[str, Any] = _stripped(written)
     return stripped
 
@@ -83,10 +83,12 @@ def _things(value: Any, layer: str) -> Iterator[tuple[str, dict[str, Any]]]:
                 yield from _things(item, layer)
 
 
-def _refuse_foreign(layer: str, thing: dict[str, Any]) -> None:
+def _refuse(layer: str, thing: dict[str, Any]) -> None:
     name, module = str(thing["class_name"]), thing.get("module")
     if name in _CODE:
         raise CannotTravel(_code_of(layer))
+    if isinstance(thing.get("config"), dict) and thing["config"].get("stateful"):
+        raise CannotTravel(f"The layer '{layer}' is stateful, and jobs keep no state between batches: make it without.")
     if module is None:
         own = bool(thing.get("registered_name"))
     else:

@@ -68,6 +68,10 @@ def restore(model: Any, contents: Contents) -> None:
     for name in chosen:
         for saved, variable in zip(contents.groups[name], groups[name], strict=False):
             variable.assign(saved.value)
+    for layer in model._flatten_layers():  # noqa: SLF001 - Keras's only way to the layers within layers
+        if isinstance(layer, keras.layers.Normalization):
+            # It computes with something that it derives from its variables.
+            layer.finalize_state()
 
 
 def _check(name: str, saved: Sequence[Variable], held: Sequence[Any]) -> None:

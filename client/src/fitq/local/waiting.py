@@ -3,9 +3,9 @@
 import contextlib
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
-from fitq import errors, terminal
+from fitq import errors, follow, terminal
 from fitq.calls import Call, Evaluate, Fit, Predict
 from fitq.jobs import Job
 from fitq.local import files, outcomes, specs
@@ -16,6 +16,8 @@ from fitq.local.upload import Sending
 
 if TYPE_CHECKING:
     from fitq.jobs import Queue
+
+T = TypeVar("T")
 
 #: Seconds between two looks at the files that a running job's callbacks leave.
 _LOOK_S = 2.0
@@ -47,17 +49,18 @@ def outcome(queue: "Queue", call: Call) -> Any:
 def _fitted(job: Job, call: Fit, ready: Prepared) -> Any:
     """Wait for a training and leave its outcome in the model; return Keras's History."""
     assert ready.callbacks is not None  # noqa: S101 - a fit has them
-    _followed(job, Progress(job, call.verbose, ready.steps), ready.callbacks.landings)
-    outcomes.trained(job, call, ready.callbacks)
-    return outcomes.history(job, call, ready.callbacks, steps=ready.steps)
+    callbacks = ready.callbacks
+    _followed(job, Progress(job, call.verbose, ready.steps), callbacks.landings)
+    _patiently(lambda: outcomes.trained(job, call, callbacks))
+    return _patiently(lambda: outcomes.history(job, call, callbacks, steps=ready.steps))
 
 
 def _read(job: Job, call: Evaluate | Predict, ready: Prepared, read: Callable[[Job, Any], Any]) -> Any:
     """Wait for a job without epochs and return what it came to."""
     progress = Progress(job, call.verbose, ready.steps)
     _followed(job, progress)
-    progress.end(job.result()["value"].get("metrics"))
-    return read(job, call)
+    progress.end(_patiently(job.result)["value"].get("metrics"))
+    return _patiently(lambda: read(job, call))
 
 
 def _followed(job: Job, progress: Progress, landings: Sequence[Landing] = ()) -> None:
@@ -71,8 +74,20 @@ def _followed(job: Job, progress: Progress, landings: Sequence[Landing] = ()) ->
                 files.fetch(job, landings)
             looked = time.monotonic()
     # Also of a job that failed: what it left is worth having.
-    files.fetch(job, landings)
+    _patiently(lambda: files.fetch(job, landings))
     job.raise_for_state()
+
+
+def _patiently(ask: Callable[[], T]) -> T:
+    """Ask for what an ended job left, as long as a server may be away that is waited for."""
+    deadline = time.monotonic() + follow.PATIENCE_S
+    while True:
+        try:
+            return ask()
+        except _AWAY:
+            if time.monotonic() > deadline:
+                raise
+        time.sleep(follow.POLL_S)
 
 
 @contextlib.contextmanager
