@@ -24,6 +24,7 @@ from tensorflow.python.framework import config as tensorflow_config
 
 from fitq.errors import CannotTravel
 from fitq.local import waiting
+from shared.sources.arrays import DatasetSource
 from tests.e2e.stacks import ROOT, Stack, until
 from worker.training import datasets
 
@@ -525,7 +526,8 @@ def images():
     """Return Fashion-MNIST where it is at hand, else images that look as little alike."""
     if os.environ.get("FITQ_DATASETS"):
         folder = Path(os.environ["FITQ_DATASETS"])
-        train, test = (datasets.load("fashion_mnist", split, folder, PATIENCE_S) for split in ("train", "test"))
+        parts = (DatasetSource(dataset="fashion_mnist", split=split) for split in ("train", "test"))
+        train, test = (datasets.load(part, folder, PATIENCE_S) for part in parts)
         return train, test
     numbers = np.random.default_rng(4)
     labels = numbers.integers(0, 10, 1200).astype("uint8")

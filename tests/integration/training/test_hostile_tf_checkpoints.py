@@ -3,6 +3,7 @@
 import contextlib
 import gzip
 import io
+import json
 import tarfile
 import zipfile
 
@@ -309,6 +310,13 @@ def link(name, kind):
     return info
 
 
+def shards(*names):
+    """Return a list of weights as Keras 3 writes it."""
+    return json.dumps(
+        {"weight_map": {f"/layers/dense_{index}/vars": name for index, name in enumerate(names)}}
+    ).encode()
+
+
 def without_shard(files):
     return {name: content for name, content in files.items() if name.endswith("index")}
 
@@ -348,14 +356,26 @@ ARCHIVES = {
     "cut tar": (lambda files: tarred(files)[:1600], "was cut|no readable tar"),
     "two checkpoints": (
         lambda files: zipped(files | {"b.index": b""}),
-        "holds 2 TensorFlow checkpoints, but 'w/model', 'b'",
+        "holds 2 checkpoints, 'w/model', 'b': send the files of one",
     ),
-    "no checkpoint": (lambda _: tarred({"a.txt": b"x"}), r"no '\*\.index' of a TensorFlow checkpoint, but 'a\.txt'"),
-    "shards of Keras 3": (
-        lambda _: zipped({"m.weights.json": b"{}", "m_00000.weights.h5": b""}),
-        "weights that Keras 3 saved in several files are not read; save them in one",
+    "no checkpoint": (lambda _: tarred({"a.txt": b"x"}), r"nor an index of a TensorFlow checkpoint, but 'a\.txt'"),
+    "list without its files": (
+        lambda _: zipped({"w/m.weights.json": shards("m_0.weights.h5")}),
+        r"holds no 'w/m_0\.weights\.h5'",
     ),
-    "list of Keras 3": (lambda _: b'{"weight_map": {}}', "Keras 3 saved in several files are not read"),
+    "list of files elsewhere": (lambda _: tarred({"m.weights.json": shards("../m.weights.h5")}), "names no weights"),
+    "list of other files": (lambda _: tarred({"m.weights.json": shards("passwd")}), "names no weights"),
+    "list of nothing": (lambda _: zipped({"m.weights.json": b"{}"}), "names no weights"),
+    "list that is none": (lambda _: zipped({"m.weights.json": b"{"}), "is no JSON"),
+    "list of too many": (
+        lambda _: zipped({"m.weights.json": shards(*(f"{one}.weights.h5" for one in range(1001)))}),
+        "must name 1 to 1000 files",
+    ),
+    "file of a list that is none": (
+        lambda _: zipped({"m.weights.json": shards("x.weights.h5"), "x.weights.h5": b"x"}),
+        "'x.weights.h5', is no readable HDF5 file",
+    ),
+    "list beside nothing": (lambda _: shards("none.weights.h5"), r"There is no file 'none\.weights\.h5'"),
     "index alone": (lambda files: files[f"w/{INDEX}"], "is no model file"),
 }
 

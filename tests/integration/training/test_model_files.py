@@ -1,6 +1,7 @@
 """Models and weights that come in files: read as Keras reads them, and trained on to the same bits."""
 
 import json
+import shutil
 
 import keras
 import numpy as np
@@ -8,6 +9,7 @@ import pytest
 import tensorflow as tf
 
 from shared.errors import BadData
+from shared.sources.arrays import DatasetSource
 from worker.training.kinds import ACTIONS
 from worker.training.modelfiles.files import ModelFile
 from worker.wire import Started
@@ -70,7 +72,7 @@ def classifier(optimizer="adam"):
 def digits():
     from worker.training import datasets
 
-    x, y = datasets.load("digits", "train", None, 1.0)
+    x, y = datasets.load(DatasetSource(dataset="digits", split="train"), None, 1.0)
     return x[:64].astype("float32"), y[:64]
 
 
@@ -168,6 +170,29 @@ def test_every_layer_finds_its_weights_in_a_file_of_keras_3(bench):
         read = load(bench, name, scrambled(everything(), seed=4))
         for mine, theirs in zip(read.weights, saved.weights, strict=True):
             np.testing.assert_array_equal(mine.numpy(), theirs.numpy(), err_msg=f"{name} {theirs.path}")
+
+
+@pytest.mark.parametrize("given", ["all.weights.json", "all.zip", "all.tar"])
+def test_weights_that_keras_3_saved_in_several_files_are_one(bench, tmp_path, given):
+    saved = scrambled(everything())
+    (tmp_path / "w").mkdir()
+    # In shards of about 1 kB: Keras cuts even single layers.
+    saved.save_weights(tmp_path / "w" / "all.weights.json", max_shard_size=1e-6)
+    assert len(list((tmp_path / "w").glob("*.h5"))) > 3
+    if given.endswith("json"):
+        shutil.copytree(tmp_path / "w", put(bench, given).parent, dirs_exist_ok=True)
+    else:
+        shutil.make_archive(put(bench, "all"), given[-3:], tmp_path, "w")
+    ModelFile(bench.volume, given, 1 << 30).check_weights(everything())
+    read = load(bench, given, scrambled(everything(), seed=4))
+    for mine, theirs in zip(read.weights, saved.weights, strict=True):
+        np.testing.assert_array_equal(mine.numpy(), theirs.numpy(), err_msg=theirs.path)
+
+    before = ModelFile(bench.volume, given, 1 << 30).sha256()
+    scrambled(saved, seed=5).save_weights(tmp_path / "w" / "all.weights.json", max_shard_size=1e-6)
+    if given.endswith("json"):
+        shutil.copytree(tmp_path / "w", put(bench, given).parent, dirs_exist_ok=True)
+        assert ModelFile(bench.volume, given, 1 << 30).sha256() != before
 
 
 def test_what_a_layer_derives_from_its_weights_is_derived_anew(bench):

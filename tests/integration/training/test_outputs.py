@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from shared.errors import BadData, BadSpec, CheckpointCorrupt
+from shared.sources.arrays import DatasetSource
 from worker.training import datasets
 
 TEST = {"dataset": "digits", "split": "test", "rows": [0, 50]}
@@ -48,7 +49,7 @@ def twin(trained):
 
 @pytest.fixture(scope="module")
 def rows():
-    x, y = datasets.load("digits", "test", None, 1.0)
+    x, y = datasets.load(DatasetSource(dataset="digits", split="test"), None, 1.0)
     return (x[:50] * 0.0625).astype("float32"), y[:50]
 
 

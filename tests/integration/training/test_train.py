@@ -8,6 +8,7 @@ import pytest
 import tensorflow as tf
 
 from shared.errors import BadSpec, NaNLoss
+from shared.sources.arrays import DatasetSource
 from worker.training import datasets
 from worker.training.batches import Order
 
@@ -32,7 +33,7 @@ def script(spec, seed=7):
 
 
 def digits():
-    x, y = datasets.load("digits", "train", None, 1.0)
+    x, y = datasets.load(DatasetSource(dataset="digits", split="train"), None, 1.0)
     return (x[:190] * 0.0625).astype("float32"), y[:190]
 
 

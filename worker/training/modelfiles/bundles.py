@@ -7,8 +7,8 @@ with names; here they are open files, and nothing is read before its size has be
 
 import math
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, ExitStack, contextmanager
-from typing import Any, BinaryIO, Protocol
+from contextlib import ExitStack, contextmanager
+from typing import Any, BinaryIO
 
 import numpy as np
 import tensorflow as tf
@@ -17,7 +17,8 @@ from tensorflow.core.protobuf import tensor_bundle_pb2, trackable_object_graph_p
 
 from shared import store
 from shared.errors import BadData
-from worker.training.modelfiles import stored, tables
+from worker.training.modelfiles import places, stored, tables
+from worker.training.modelfiles.places import Archive, Place
 from worker.training.modelfiles.stored import Stored
 
 #: The key under which a checkpoint keeps the graph of objects that were saved.
@@ -28,25 +29,6 @@ _GRAPH_BYTES = 8 << 20
 _SHARDS_MOST = 1_000
 #: How TensorFlow calls the value of an object that is a variable.
 _VALUE = "VARIABLE_VALUE"
-
-
-class Place(Protocol):
-    """Where the files of a checkpoint lie: an archive, or the volume."""
-
-    @property
-    def label(self) -> str:
-        """The place as messages name it."""
-
-    def unpacked(self, name: str, most: int) -> AbstractContextManager[BinaryIO]:
-        """Open one file of at most so many bytes for the length of a block. Raise `BadData`."""
-
-
-class Archive(Place, Protocol):
-    """An archive of files."""
-
-    @property
-    def names(self) -> list[str]:
-        """The names of the files."""
 
 
 class Bundle:
@@ -165,28 +147,18 @@ def files(place: Place, prefix: str) -> list[str]:
     return [prefix + store.INDEX, *_shards(_index(place, prefix), prefix, place.label)]
 
 
-def prefix_of(names: list[str]) -> str | None:
-    """Return the prefix of the checkpoint among files; the first one's of several, None where there is none."""
-    return next(iter(_prefixes(names)), None)
-
-
 def prefix_in(archive: Archive) -> str:
     """Return the prefix of the one checkpoint in an archive. Raise `BadData` for none, and for several."""
-    found = _prefixes(archive.names)
-    if len(found) != 1:
-        shown = ", ".join(f"'{name[:60]}'" for name in (found or archive.names)[:8]) or "nothing"
-        what = f"{len(found)} TensorFlow checkpoints" if found else f"no '*{store.INDEX}' of a TensorFlow checkpoint"
-        raise BadData(f"{archive.label} holds {what}, but {shown}: send the files of one.")
-    return found[0]
-
-
-def _prefixes(names: list[str]) -> list[str]:
-    # A Mac's archives have a hidden file beside each.
-    return [
-        one.removesuffix(store.INDEX)
-        for one in names
-        if one.endswith(store.INDEX) and not one.rpartition("/")[2].startswith(".")
-    ]
+    found = [name.removesuffix(store.INDEX) for name in places.visible(archive) if name.endswith(store.INDEX)]
+    if len(found) == 1:
+        return found[0]
+    shown = ", ".join(f"'{name[:60]}'" for name in (found or archive.names)[:8]) or "nothing"
+    if found:
+        raise BadData(f"{archive.label} holds {len(found)} checkpoints, {shown}: send the files of one.")
+    raise BadData(
+        f"{archive.label} is no model file: it holds neither a model, a manifest, nor an index of a TensorFlow "
+        f"checkpoint, but {shown}."
+    )
 
 
 def _index(place: Place, prefix: str) -> dict[str, bytes]:

@@ -23,11 +23,13 @@ from worker.training.modelfiles import (
     keras3,
     keras_zip,
     old_h5,
+    places,
+    sharded,
     tars,
     weights,
 )
-from worker.training.modelfiles.bundles import Bundle
 from worker.training.modelfiles.forms import Form
+from worker.training.modelfiles.places import Archive, Beside
 
 _CHUNK = 1 << 20
 #: Bytes of an upload's digest that messages show.
@@ -64,14 +66,19 @@ class ModelFile:
 
     def sha256(self) -> str:
         """Return the SHA-256 of what is in the file, or in its files one after another. Raise `BadData`."""
-        prefix = self._prefix()
-        names = [self.file] if prefix is None else bundles.files(_Beside(self.volume, self.label), prefix)
         digest = hashlib.sha256()
-        for name in names:
+        for name in self._names():
             with store.open_data(self.volume, name) as file:
                 while chunk := file.read(_CHUNK):
                     digest.update(chunk)
         return digest.hexdigest()
+
+    def _names(self) -> list[str]:
+        place = Beside(self.volume, self.label)
+        if (prefix := self._prefix()) is not None:
+            return bundles.files(place, prefix)
+        with self._open() as (form, _):
+            return sharded.files(place, self.file) if form == Form.LIST else [self.file]
 
     def architecture(self) -> dict[str, Any]:
         """Return the checked architecture of a whole model. Raise `BadSpec` for what the allow-list refuses."""
@@ -132,41 +139,46 @@ class ModelFile:
     def _weights(self) -> Iterator[weights.Weights]:
         """Open the weights, whatever form they have. Raise `BadData`."""
         with ExitStack() as stack:
+            beside = Beside(self.volume, self.label)
             if (prefix := self._prefix()) is not None:
-                place = _Beside(self.volume, self.label)
-                yield weights.Tensorflow(stack.enter_context(bundles.opened(place, prefix, self.budget)))
+                yield weights.Tensorflow(stack.enter_context(bundles.opened(beside, prefix, self.budget)))
                 return
             form, file = stack.enter_context(self._open())
             if form == Form.NPZ:
                 yield weights.Npz(stack.enter_context(archives.opened(file, self.label)))
-            elif form in {Form.TF_ZIP, Form.TF_TAR}:
-                yield weights.Tensorflow(stack.enter_context(self._bundle(form, file)))
             elif form == Form.KERAS:
                 yield _hdf5(stack.enter_context(keras_zip.weights(file, self.label, self.budget)))
-            else:
+            elif form == Form.HDF5:
                 yield _hdf5(stack.enter_context(hdf5.opened(file, self.label)))
+            elif form == Form.LIST:
+                yield weights.Hdf5(stack.enter_context(sharded.opened(beside, self._listed(), self.budget)))
+            elif form == Form.ZIP:
+                archive = stack.enter_context(archives.opened(file, self.label))
+                yield stack.enter_context(_several(archive, self.budget))
+            else:
+                unpacked = stack.enter_context(tars.opened(file, self.label, self.budget))
+                yield stack.enter_context(_several(unpacked, self.budget))
 
-    @contextmanager
-    def _bundle(self, form: Form, file: BinaryIO) -> Iterator[Bundle]:
-        """Open the TensorFlow checkpoint in an archive. Raise `BadData`."""
-        zipped = form == Form.TF_ZIP
-        archive = archives.opened(file, self.label) if zipped else tars.opened(file, self.label, self.budget)
-        with archive as place, bundles.opened(place, bundles.prefix_in(place), self.budget) as bundle:
-            yield bundle
+    def _listed(self) -> str:
+        """Return the name of the list of files, which lie beside it. Raise `BadData` for one that was sent alone."""
+        if self.file.startswith(refs.SCHEME):
+            raise BadData(f"{self.label} is JSON: an architecture stands in the spec itself, and {_IN_ONE}.")
+        return self.file
 
 
-@dataclass(frozen=True)
-class _Beside:
-    """The volume's `data` folder, as a place where the files of a TensorFlow checkpoint lie."""
+_IN_ONE = "a list of weights (.weights.json) is sent with its files in one zip or tar archive"
 
-    volume: Path
-    label: str
 
-    @contextmanager
-    def unpacked(self, name: str, most: int) -> Iterator[BinaryIO]:  # noqa: ARG002 - nothing is unpacked
-        """Open a file. Raise `BadData`."""
-        with store.open_data(self.volume, name) as file:
-            yield file
+@contextmanager
+def _several(archive: Archive, budget: int) -> Iterator[weights.Weights]:
+    """Open the weights in an archive: those of Keras 3 when there is a list of them, else those of TensorFlow."""
+    lists = [name for name in places.visible(archive) if name.endswith(sharded.ENDING)]
+    if len(lists) == 1:
+        with sharded.opened(archive, lists[0], budget) as root:
+            yield weights.Hdf5(root)
+    else:
+        with bundles.opened(archive, bundles.prefix_in(archive), budget) as bundle:
+            yield weights.Tensorflow(bundle)
 
 
 def _hdf5(root: hdf5.Group) -> weights.Weights:

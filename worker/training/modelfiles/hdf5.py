@@ -7,7 +7,7 @@ filters that are plugins. Attributes and arrays are read after their sizes have 
 import math
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, Protocol
 
 import h5py
 import ml_dtypes
@@ -29,6 +29,25 @@ _CHUNK_BYTES = 1 << 20
 #: Bytes of the widest number.
 _WIDEST = 8
 _LINKS = {h5py.h5l.TYPE_SOFT: "soft", h5py.h5l.TYPE_EXTERNAL: "external"}
+
+
+class Tree(Protocol):
+    """Groups in groups, with arrays in them."""
+
+    label: str
+    path: str
+
+    def group(self, path: str) -> "Tree | None":
+        """Return the group at a path below this one, or None. Raise `BadData` when it is something else."""
+
+    def array(self, path: str) -> Stored | None:
+        """Return the array at a path below this group, checked and not yet read, or None. Raise `BadData`."""
+
+    def names(self) -> list[str]:
+        """Return the names in this group."""
+
+    def arrays(self) -> list[str]:
+        """Return the paths, below this group, of all arrays in it. Raise `BadData` when there are too many."""
 
 
 @contextmanager

@@ -13,7 +13,7 @@ import keras
 
 from shared.errors import BadData
 from worker.training.modelfiles import stored
-from worker.training.modelfiles.hdf5 import Group
+from worker.training.modelfiles.hdf5 import Tree
 from worker.training.modelfiles.stored import Stored
 
 #: What keras 2.13 calls the folder of layers.
@@ -22,7 +22,7 @@ _FOLDERS = ("layers/", f"{_OLD_FOLDER}/")
 _SEEDS = "/seed_generator/vars/"
 
 
-def places(model: Any, root: Group | None = None) -> Iterator[tuple[str, Any]]:
+def places(model: Any, root: Tree | None = None) -> Iterator[tuple[str, Any]]:
     """Yield each layer of a model once, the model first, with the path under which Keras 3 keeps its variables.
 
     A layer that stands under two attributes (`_key_dense`, and since Keras 3.5 `key_dense`) is yielded with the path
@@ -31,7 +31,7 @@ def places(model: Any, root: Group | None = None) -> Iterator[tuple[str, Any]]:
     yield from _walk(model, "", set(), root)
 
 
-def _walk(layer: Any, path: str, seen: set[int], root: Group | None) -> Iterator[tuple[str, Any]]:
+def _walk(layer: Any, path: str, seen: set[int], root: Tree | None) -> Iterator[tuple[str, Any]]:
     if id(layer) in seen:
         return
     seen.add(id(layer))
@@ -46,7 +46,7 @@ def _walk(layer: Any, path: str, seen: set[int], root: Group | None) -> Iterator
             yield from _walk(inner, there, seen, root)
 
 
-def _again(held: dict[str, Any], name: str, path: str, root: Group) -> bool:
+def _again(held: dict[str, Any], name: str, path: str, root: Tree) -> bool:
     """Whether the file has a layer under another attribute of its owner."""
     others = (other for other, value in held.items() if value is held[name] and other != name)
     return any(root.group(_joined(path, other)) is not None for other in others)
@@ -62,7 +62,7 @@ def _held(layer: Any) -> dict[str, Any]:
     return {name: value for name, value in values.items() if isinstance(value, (keras.Layer, list, tuple, dict))}
 
 
-def _walk_all(held: Any, path: str, seen: set[int], root: Group | None) -> Iterator[tuple[str, Any]]:
+def _walk_all(held: Any, path: str, seen: set[int], root: Tree | None) -> Iterator[tuple[str, Any]]:
     counts: dict[str, int] = {}
     for item in list(held.values()) if isinstance(held, dict) else list(held):
         if isinstance(item, keras.Layer):
@@ -92,7 +92,7 @@ def _snake(name: str) -> str:
 Found = list[tuple[Any, dict[str, Stored]]]
 
 
-def check(model: Any, root: Group) -> Found:
+def check(model: Any, root: Tree) -> Found:
     """Find every layer's variables in a file. Nothing is read.
 
     Raise `BadData` naming the layer when the file lacks one, has another shape for it, or holds others besides.
@@ -105,12 +105,12 @@ def check(model: Any, root: Group) -> Found:
     return found
 
 
-def _places(model: Any, root: Group) -> list[tuple[str, Any]]:
+def _places(model: Any, root: Tree) -> list[tuple[str, Any]]:
     old = root.group(_OLD_FOLDER) is not None
     return [(re.sub(r"\blayers\b", _OLD_FOLDER, path) if old else path, layer) for path, layer in places(model, root)]
 
 
-def _found(layer: Any, root: Group, path: str) -> dict[str, Stored]:
+def _found(layer: Any, root: Tree, path: str) -> dict[str, Stored]:
     wanted = _own(layer)
     group = root.group(_joined(path, "vars")) if wanted else None
     found = {}
@@ -134,7 +134,7 @@ def _own(layer: Any) -> dict[str, Any]:
     return wanted
 
 
-def load(model: Any, root: Group) -> None:
+def load(model: Any, root: Tree) -> None:
     """Give a model the weights of a file. Raise `BadData` before anything has changed."""
     for layer, found in check(model, root):
         if found:
@@ -142,7 +142,7 @@ def load(model: Any, root: Group) -> None:
             layer.load_own_variables({key: stored.value(one, wanted[key]) for key, one in found.items()})
 
 
-def optimizer(root: Group) -> list[Stored] | None:
+def optimizer(root: Tree) -> list[Stored] | None:
     """Return the optimizer's variables in its own order, or None when the file has none."""
     group = root.group("optimizer/vars")
     if group is None:
@@ -153,7 +153,7 @@ def optimizer(root: Group) -> list[Stored] | None:
     return [one for one in found if one is not None]
 
 
-def seeds(model: Any, root: Group) -> list[tuple[Any, Stored]]:
+def seeds(model: Any, root: Tree) -> list[tuple[Any, Stored]]:
     """Return the state of random numbers that early versions of Keras 3 saved with some layers."""
     found = []
     for path, layer in _places(model, root):

@@ -6,7 +6,7 @@ from typing import Any, Protocol
 from worker.training.modelfiles import keras3, npz, old_h5, optimizers, stored, tf_checkpoint
 from worker.training.modelfiles.archives import Zip
 from worker.training.modelfiles.bundles import Bundle
-from worker.training.modelfiles.hdf5 import Group
+from worker.training.modelfiles.hdf5 import Group, Tree
 
 
 class Weights(Protocol):
@@ -51,7 +51,7 @@ class Npz:
 class Hdf5:
     """The weights that Keras 3 saves in HDF5."""
 
-    root: Group
+    root: Tree
 
     def check(self, model: Any) -> None:
         """Compare shapes."""
