@@ -388,7 +388,15 @@ REFUSED: dict[str, dict[str, str]] = {
         **dict.fromkeys(("TFSMLayer", "TorchModuleWrapper", "JaxLayer", "FlaxLayer"), _FOREIGN),
         **dict.fromkeys(("StringLookup", "IntegerLookup", "TextVectorization", "Hashing", "HashedCrossing"), _STRINGS),
         **dict.fromkeys(("Layer", "Wrapper"), _BASE),
+        **dict.fromkeys(
+            ("LocallyConnected1D", "LocallyConnected2D"),
+            "it is gone from Keras 3; use Conv1D or Conv2D, which share their weights between all places",
+        ),
+        "AutoEncoder": "it is gone from Keras 3; put the layers of the encoder and the decoder in a row",
+        "ParametricSoftplus": "it is gone from Keras 3; use Activation with softplus",
+        "SReLU": "it is gone from Keras 3; use PReLU, or ReLU with max_value, negative_slope and threshold",
     },
+    "constraints": {"RadialConstraint": "it is gone from Keras 3; use MaxNorm, MinMaxNorm, NonNeg or UnitNorm"},
     "optimizers": {
         "Optimizer": _BASE,
         **dict.fromkeys(("MultiOptimizer", "OptimizerMap"), "it needs objects of a running program; use one optimizer"),

@@ -6,6 +6,9 @@ from typing import Any
 from shared.dialects import values
 from shared.dialects.findings import Findings
 
+#: Changes the arguments of one layer in place.
+Mender = Callable[[dict[str, Any], Findings], None]
+
 _RECURRENT = frozenset({"LSTM", "GRU", "SimpleRNN", "RNN", "ConvLSTM1D", "ConvLSTM2D", "ConvLSTM3D"})
 _STATEFUL = (
     "stateful became false: jobs are trained in shuffled batches and resumed, where state between batches has no "
@@ -23,26 +26,10 @@ _MODE_2 = (
 
 def before(old: str, config: dict[str, Any], found: Findings) -> None:
     """Mend the arguments under their old names."""
-    name = config.get("name")
-    if old == "InputLayer":
-        _input_layer(config, found)
     if "forget_bias_init" in config:
         config["unit_forget_bias"] = config.pop("forget_bias_init") != "zero"
-    if old == "Embedding" and config.pop("dropout", 0):
-        found.changed("The dropout of an Embedding's rows was dropped; Keras 3 has none", name)
-    if old.startswith("Deconvolution"):
-        config.pop("output_shape", None)
-    if old == "ThresholdedReLU":
-        config.setdefault("theta", 1.0)
-        config.pop("alpha", None)
-    if old == "LeakyReLU" and "negative_slope" not in config:
-        config.setdefault("alpha", 0.3)
-    if old == "Attention" and config.get("causal") is True:
-        found.changed(
-            "The causal mask of an Attention layer was dropped; Keras 3 takes it when the layer is called", name
-        )
-    if old in {"Attention", "AdditiveAttention"}:
-        config.pop("causal", None)
+    if old in _BEFORE:
+        _BEFORE[old](config, found)
 
 
 def after(old: str, new: str, config: dict[str, Any], found: Findings) -> None:
@@ -65,7 +52,77 @@ def layer_normalized(config: dict[str, Any], found: Findings) -> dict[str, Any] 
     if config.get("mode") != 1:
         return None
     found.changed(_MODE_1, config.get("name"))
-    return {key: config[key] for key in ("axis", "epsilon", "name", "trainable") if key in config}
+    # Keras 1 normalized the last axis, whichever the argument named.
+    return {key: config[key] for key in ("epsilon", "name", "trainable") if key in config}
+
+
+def _embedding(config: dict[str, Any], found: Findings) -> None:
+    if config.pop("dropout", 0):
+        found.changed("The dropout of an Embedding's rows was dropped; Keras 3 has none", config.get("name"))
+
+
+def _separable(config: dict[str, Any], found: Findings) -> None:  # noqa: ARG001 - as each mender
+    if "init" in config:
+        config["depthwise_initializer"] = config["pointwise_initializer"] = config.pop("init")
+
+
+def _thresholded_relu(config: dict[str, Any], found: Findings) -> None:  # noqa: ARG001 - as each mender
+    config.setdefault("theta", 1.0)
+    config.pop("alpha", None)
+
+
+def _leaky_relu(config: dict[str, Any], found: Findings) -> None:  # noqa: ARG001 - as each mender
+    if "negative_slope" not in config:
+        config.setdefault("alpha", 0.3)
+
+
+def _attention(config: dict[str, Any], found: Findings) -> None:
+    if config.pop("causal", False) is True:
+        message = "The causal mask of an Attention layer was dropped; Keras 3 takes it when the layer is called"
+        found.changed(message, config.get("name"))
+
+
+def _fixed_dropout(config: dict[str, Any], found: Findings) -> None:
+    found.changed("FixedDropout, of the package efficientnet, became Dropout", config.get("name"))
+
+
+def _stretching(axis: str, other: str) -> Mender:
+    """Return the mender of a layer that made images higher or wider at random: RandomZoom of that axis."""
+
+    def mend(config: dict[str, Any], found: Findings) -> None:
+        factor = config.pop("factor", None)
+        # A positive factor of RandomZoom makes an image smaller.
+        turned = [-factor[1], -factor[0]] if isinstance(factor, list) and len(factor) == 2 else factor  # noqa: PLR2004
+        config.update({f"{axis}_factor": turned, f"{other}_factor": 0.0})
+        found.changed(f"An image's random {axis} became RandomZoom of that axis: its size stays", config.get("name"))
+
+    return mend
+
+
+def _deconvolution(config: dict[str, Any], found: Findings) -> None:
+    """Say the output's size, which Keras 1 took as a shape, by the padding that Keras 3 takes."""
+    shape, same = values.shape(config.pop("output_shape", None)), config.get("border_mode") == "same"
+    if shape is None or len(shape) != 4:  # noqa: PLR2004 - batch, two sides, channels
+        return
+    sides = shape[2:] if config.get("dim_ordering") == "th" else shape[1:3]
+    kernel = (config.get("nb_row"), config.get("nb_col"))
+    paddings: list[int | None] = []
+    strides = config.get("subsample", 1)
+    for side, size, stride in zip(sides, kernel, strides if isinstance(strides, list) else [strides] * 2, strict=False):
+        paddings.append(_output_padding(side, size, stride, same=same))
+    if any(padding is None for padding in paddings):
+        found.changed("The output_shape of a Deconvolution2D was dropped: Keras 3 computes it", config.get("name"))
+    else:
+        config["output_padding"] = paddings
+
+
+def _output_padding(side: Any, size: Any, stride: Any, *, same: bool) -> int | None:
+    """Return the output padding that gives an output's side; None when none does."""
+    if not (isinstance(side, int) and isinstance(size, int) and isinstance(stride, int) and stride > 0):
+        return None
+    steps = -(-side // stride) - 1 if same else (side - size) // stride
+    padding = side - steps * stride - size + (2 * (size // 2) if same else 0)
+    return padding if 0 <= padding < stride else None
 
 
 def _batch_normalization(config: dict[str, Any], found: Findings) -> None:
@@ -112,7 +169,19 @@ def _input_layer(config: dict[str, Any], found: Findings) -> None:
         found.changed("A ragged input became a plain one", config.get("name"))
 
 
-_MENDERS: dict[str, Callable[[dict[str, Any], Findings], None]] = {
+_BEFORE: dict[str, Mender] = {
+    **dict.fromkeys(("Attention", "AdditiveAttention"), _attention),
+    **dict.fromkeys(("SeparableConvolution1D", "SeparableConvolution2D", "SeparableConv2D"), _separable),
+    "Deconvolution2D": _deconvolution,
+    "Embedding": _embedding,
+    "FixedDropout": _fixed_dropout,
+    "InputLayer": _input_layer,
+    "LeakyReLU": _leaky_relu,
+    "RandomHeight": _stretching("height", "width"),
+    "RandomWidth": _stretching("width", "height"),
+    "ThresholdedReLU": _thresholded_relu,
+}
+_MENDERS: dict[str, Mender] = {
     "BatchNormalization": _batch_normalization,
     "Dot": _dot,
     "UpSampling1D": _one_size,

@@ -6,7 +6,7 @@ What comes out is not trusted: `shared/architecture.py` checks it against the al
 from dataclasses import dataclass, field
 from typing import Any
 
-from shared.dialects import era, layers, models, reading
+from shared.dialects import era, forms, layers, models, reading
 from shared.dialects.findings import Findings, original, settle
 from shared.errors import FieldError
 from shared.jsontext import refused
@@ -17,7 +17,6 @@ _NO_MODEL = (
 )
 #: What files of whole models write beside the model's class and config.
 _AROUND = frozenset({"keras_version", "backend", "training_config", "optimizer_weights"})
-_NO_KERAS = "The architecture holds values of a kind that no Keras writes in their places."
 
 
 @dataclass(frozen=True)
@@ -47,15 +46,13 @@ def convert(architecture: object, *, pointer: str = "") -> Converted:
     value, place = reading.read(architecture, pointer=pointer)
     if not isinstance(value, dict) or not (layers.is_model(value) or _is_keras_0(value)):
         raise refused(_NO_MODEL, place)
-    if era.era(value) >= era.NEWEST:
+    written = era.era(value)
+    if written >= era.NEWEST:
         kept = {key: item for key, item in value.items() if key not in _AROUND}
         return Converted(kept, [], places={"": place})
+    forms.check(value, place)
     found = Findings()
-    try:
-        made = models.converted(value, place, found)
-    except (TypeError, ValueError, AttributeError, LookupError, ArithmeticError) as error:
-        # A list where every Keras writes a name, and the like: no file of Keras is of that kind.
-        raise refused(_NO_KERAS, place) from error
+    made = models.converted(value, place, found, data_format=era.data_format(value, written))
     places: dict[str, str] = {"": place}
     config = settle(made, "", places)
     return Converted(config, found.changes, tuple(found.errors), places)

@@ -1,4 +1,4 @@
-"""Which Keras wrote an architecture. Pure."""
+"""Which Keras wrote an architecture, and what it left unsaid. Pure."""
 
 import re
 from collections.abc import Iterator
@@ -31,16 +31,35 @@ def era(value: Any) -> int:
     return NEWEST
 
 
+def data_format(value: Any, written: int) -> str | None:
+    """Return the data format of image layers that do not say theirs, None for Keras 3's own.
+
+    Keras 1 left it out of some layers, for which its settings held: the other layers tell them. Keras 0 began with
+    Theano's alone.
+    """
+    known = {"th": True, "channels_first": True, "tf": False, "channels_last": False}
+    said = [item.get("dim_ordering", item.get("data_format")) for item in _objects(value)]
+    first = {known[form] for form in said if isinstance(form, str) and form in known}
+    if first:
+        return "channels_first" if first == {True} else None
+    return None if written else "channels_first"
+
+
 def _signs(value: Any) -> Iterator[str]:
     if isinstance(value.get("config"), list):
         yield "two"
+    for item in _objects(value):
+        yield from _signs_of(item)
+
+
+def _objects(value: Any) -> Iterator[dict[str, Any]]:
     waiting = [value]
     while waiting:
         item = waiting.pop()
         if isinstance(item, list):
             waiting.extend(item)
         elif isinstance(item, dict):
-            yield from _signs_of(item)
+            yield item
             waiting.extend(item.values())
 
 

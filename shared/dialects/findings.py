@@ -20,6 +20,11 @@ class Placed(dict[str, Any]):
         super().__init__(value)
         self.place = place
         self.names = dict(names or {})
+        whole = value if isinstance(value, Placed) else None
+        #: The layer through which one argument of each call goes (its number, and the layer), and the one that takes
+        #: the results: what was one layer of a Functional model becomes several.
+        self.first: tuple[int, dict[str, Any]] | None = whole.first if whole else None
+        self.then: dict[str, Any] | None = whole.then if whole else None
 
 
 @dataclass

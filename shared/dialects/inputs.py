@@ -23,6 +23,7 @@ _SAME = frozenset(
     | {"ReLU", "ELU", "PReLU", "Softmax", "Masking", "Highway", "AlphaDropout", "SpatialDropout1D", "RepeatVector"}
     | {"ActivityRegularization", "ThresholdedReLU", "MaxPooling1D", "AveragePooling1D", "GlobalMaxPooling1D"}
     | {"GlobalAveragePooling1D", "UpSampling1D", "ZeroPadding1D", "Cropping1D"}
+    | {"Add", "Average", "Maximum", "Minimum", "Multiply", "Subtract", "Rescaling"}
 )
 
 
@@ -88,6 +89,9 @@ def width(layer: dict[str, Any], before: int | None) -> int | None:
     if name == "InputLayer" and isinstance(config.get("batch_shape"), list):
         last = config["batch_shape"][-1] if config["batch_shape"] else None
         return last if isinstance(last, int) else None
+    if name == "Reshape" and isinstance(config.get("target_shape"), list):
+        last = config["target_shape"][-1] if config["target_shape"] else None
+        return last if isinstance(last, int) and last > 0 else None
     if name == "TimeDistributed" and isinstance(config.get("layer"), dict):
         return width(config["layer"], before)
     if name == "Bidirectional" and isinstance(config.get("layer"), dict):
@@ -102,7 +106,7 @@ def width(layer: dict[str, Any], before: int | None) -> int | None:
 def _of_last(config: dict[str, Any], before: int | None) -> int | None:
     """Return the last axis of what a small chain of layers gives."""
     found = before
-    for layer in config.get("layers", []):
+    for layer in config.get("layers") or []:
         if isinstance(layer, dict):
-            found = None if layer.get("class_name") == "Reshape" else width(layer, found)
+            found = width(layer, found)
     return found

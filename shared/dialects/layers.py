@@ -24,6 +24,8 @@ class Tools:
 
     found: Findings
     model: Callable[[dict[str, Any], str], Placed]
+    #: The data format of layers of images that do not say theirs.
+    data_format: str | None = None
 
 
 def name_of(value: dict[str, Any]) -> str | None:
@@ -81,6 +83,8 @@ class _Layer:
             return subgraphs.MAKERS[self.name](self.config, width, found)
         if self.name == "Merge":
             return merges.merged(self.config, found)
+        if self.name == "CustomScaleLayer" and "scale" in self.config:
+            return merges.scaled(self.config, found)
         if self.name.startswith("BatchNormalization") and (config := adaptations.layer_normalized(self.config, found)):
             return {"class_name": "LayerNormalization", "config": config}
         return None
@@ -98,6 +102,8 @@ class _Layer:
         self._noted(entry.name, names)
         for key in list(arguments):
             arguments[key] = self._argument(key, arguments[key])
+        if self.tools.data_format and "data_format" in entry.arguments and entry.name.endswith(("2D", "3D")):
+            arguments.setdefault("data_format", self.tools.data_format)
         adaptations.after(self.name, entry.name, arguments, found)
         module = value.get("module")
         made: dict[str, Any] = {"class_name": entry.name, "config": arguments}
@@ -140,4 +146,6 @@ class _Layer:
 
 def _placed(made: dict[str, Any], pointer: str, inside: str, names: dict[str, str]) -> Placed:
     config = made["config"] if isinstance(made["config"], Placed) else Placed(made["config"], pointer + inside, names)
-    return Placed({**made, "config": config}, pointer)
+    placed = Placed(made, pointer)
+    placed["config"] = config
+    return placed

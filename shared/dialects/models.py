@@ -1,55 +1,29 @@
 """Whole models of Keras 0 to 2 as Keras 3 writes them: Sequential, Functional, and Keras 0's Graph. Pure."""
 
-import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 from shared.allowlist.lookup import snake
-from shared.dialects import inputs, layers, merges, nodes, operations, values
+from shared.dialects import chains, graphs, inputs, layers, merges, nodes, operations, values
 from shared.dialects.findings import Findings, Placed
+from shared.dialects.names import Names
 from shared.dialects.nodes import Call
 from shared.dialects.subgraphs import tensor
-from shared.jsontext import escaped
-
-_NAME = re.compile(r"[A-Za-z0-9_.-]{1,64}")
-_NAME_MOST = 64
 
 
-@dataclass
-class Names:
-    """The names of one model's layers: as they were, where Keras 3 takes them, and each once."""
-
-    found: Findings
-    taken: set[str] = field(default_factory=set)
-
-    def free(self, wanted: Any, stem: str = "layer") -> str:
-        """Return the name, or one like it that is free and allowed."""
-        given = wanted if isinstance(wanted, str) and wanted else stem
-        name = given
-        if not _NAME.fullmatch(given) or ".." in given or given.endswith("."):
-            name = re.sub(r"\.\.+", ".", re.sub(r"[^A-Za-z0-9_.-]", "_", given))[:_NAME_MOST].rstrip(".") or stem
-        base, number = name[: _NAME_MOST - 5], 0
-        while name in self.taken:
-            number += 1
-            name = f"{base}_{number}"
-        self.taken.add(name)
-        if name != given and isinstance(wanted, str):
-            self.found.changed("Layers were renamed, because Keras 3 takes no such names or no name twice", given)
-        return name
-
-
-def converted(value: dict[str, Any], pointer: str, found: Findings) -> Placed:
-    """Return a model as Keras 3 writes it."""
-    return _Models(found).model(value, pointer)
+def converted(value: dict[str, Any], pointer: str, found: Findings, *, data_format: str | None = None) -> Placed:
+    """Return a model as Keras 3 writes it. `data_format` is that of image layers which do not say theirs."""
+    return _Models(found, data_format).model(value, pointer)
 
 
 @dataclass
 class _Models:
     found: Findings
+    data_format: str | None
 
     @property
     def tools(self) -> layers.Tools:
-        return layers.Tools(self.found, self.model)
+        return layers.Tools(self.found, self.model, self.data_format)
 
     def model(self, value: dict[str, Any], pointer: str) -> Placed:
         """Return a model, nested or not."""
@@ -58,7 +32,7 @@ class _Models:
         if "class_name" not in value:
             config, inside = value, ""
         if isinstance(config, dict) and "node_config" in config:
-            return self._graph(config, pointer + inside)
+            return graphs.converted(config, pointer + inside, self.tools)
         wired = isinstance(config, dict) and {"layers", "input_layers", "output_layers"} <= set(config)
         if name == "Sequential" or (isinstance(config, list) and not wired):
             return self._sequential(config, pointer, inside)
@@ -136,20 +110,22 @@ class _Models:
             tensors = []
             for start in _inputs_of(model):
                 begin = {**start, "name": names.free(start["name"])}
-                starts.append(_member({"class_name": "InputLayer", "config": begin}, []))
+                starts.append(chains.member({"class_name": "InputLayer", "config": begin}, []))
                 tensors.append(tensor(begin["name"]))
             if not tensors:
                 self.found.wrong(f"{place}/0", f"The branch {label!r} of a Merge does not say its input shape.")
-            made.append(_member(model, [tensors if len(tensors) > 1 else tensors[0] if tensors else None]))
+            made.append(chains.member(model, [tensors if len(tensors) > 1 else tensors[0] if tensors else None]))
             results.append(tensor(label))
         merge = merges.merged(config, self.found)
         last = self._named(merge, names)
-        made.append(_member(Placed(merge, f"{place}/0"), [results]))
+        made += chains.parts(chains.member(Placed(merge, f"{place}/0"), [results]), names.free)
         for index, item in enumerate(members[1:], 1):
             layer = layers.converted(item, f"{place}/{index}", self.tools)
-            if isinstance(layer, dict):
-                before, last = last, self._named(layer, names)
-                made.append(_member(layer, [tensor(before)]))
+            if not isinstance(layer, dict) or not isinstance(layer.get("config"), dict):
+                self.found.wrong(f"{place}/{index}", "A layer must be an object with class_name and config.")
+                continue
+            before, last = last, self._named(layer, names)
+            made.append(chains.member(layer, [tensor(before)]))
         self.found.changed("A Sequential model that begins with a Merge became a Functional one", name)
         ends: dict[str, Any] = {
             "input_layers": [[start["name"], 0, 0] for start in starts],
@@ -176,14 +152,14 @@ class _Models:
         for index, (item, label) in enumerate(zip(raw, labels, strict=True)):
             calls = [wiring.call(node) for node in _nodes(item)]
             place = f"{pointer}{inside}/layers/{index}"
-            layer = self._wired(item, place, calls, widths)
+            layer = self._wired(item, place, calls, _width(calls, widths))
             name = renamed.get(label) if isinstance(label, str) else None
             if isinstance(layer.get("config"), dict) and name:
                 layer["config"]["name"] = name
             layer["name"] = name or label
             widths[str(layer["name"])] = inputs.width(layer, _width(calls, widths))
             made.append(layer)
-        made = self._rooted(made, raw, names)
+        made = [part for layer in self._rooted(made, raw, names) for part in chains.parts(layer, names.free)]
         functional = {str(item["name"]) for item in made if item.get("class_name") == "Functional"}
         ends = {
             key: wiring.ends(config[key], lambda label: renamed.get(label) in functional)
@@ -202,10 +178,10 @@ class _Models:
         tensors = [item.get("inbound_nodes") for item in raw] + [config["input_layers"], config["output_layers"]]
         return nodes.firsts(members, tensors)
 
-    def _wired(self, item: dict[str, Any], place: str, calls: list[Call], widths: dict[str, int | None]) -> Placed:
+    def _wired(self, item: dict[str, Any], place: str, calls: list[Call], width: int | None) -> Placed:
         if operations.is_operation(item):
             return operations.converted(item, place, calls, self.found)
-        layer = layers.converted(item, place, self.tools, width=_width(calls, widths))
+        layer = layers.converted(item, place, self.tools, width=width)
         made = layer if isinstance(layer, Placed) else Placed({"config": None, **item}, place)
         calls = [nodes.adapted(made.get("class_name"), call) for call in calls]
         made["inbound_nodes"] = [{"args": call.args, "kwargs": call.kwargs} for call in calls]
@@ -220,54 +196,12 @@ class _Models:
             elif (shape := inputs.shape_of(item)) is not None:
                 name = names.free(f"{layer['name']}_input")
                 config = {"batch_shape": shape, "dtype": inputs.dtype_of(item), "name": name}
-                kept.append(_member({"class_name": "InputLayer", "config": config}, []))
+                kept.append(chains.member({"class_name": "InputLayer", "config": config}, []))
                 layer["inbound_nodes"] = [{"args": [tensor(name)], "kwargs": {}}]
                 kept.append(layer)
             else:
                 self.found.changed("Layers that are connected to nothing were dropped", layer["name"])
         return kept
-
-    # Keras 0's Graph.
-
-    def _graph(self, config: dict[str, Any], pointer: str) -> Placed:
-        """Return a Graph model as a Functional one."""
-        names = Names(self.found)
-        made: list[Any] = []
-        for item in _dicts(config.get("input_config")):
-            shape = [None, *(values.shape(item.get("input_shape")) or [])]
-            start = {"batch_shape": shape, "dtype": item.get("dtype", "float32"), "name": names.free(item.get("name"))}
-            made.append(_member({"class_name": "InputLayer", "config": start}, []))
-        starts = [[item["name"], 0, 0] for item in made]
-        known = config.get("nodes") if isinstance(config.get("nodes"), dict) else {}
-        for item in _dicts(config.get("node_config")):
-            name = names.free(item.get("name"))
-            place = f"{pointer}/nodes/{escaped(str(item.get('name')))}"
-            layer = layers.converted((known or {}).get(item.get("name")), place, self.tools)
-            made += self._joint(item, layer, name, place, names)
-        outputs = []
-        for item in _dicts(config.get("output_config")):
-            source = item.get("input") or (item.get("inputs") or [None])[0]
-            outputs.append([source, 0, 0])
-        self.found.changed("A Graph model became a Functional one")
-        ends = {"input_layers": starts, "output_layers": outputs}
-        single = {key: value[0] if len(value) == 1 else value for key, value in ends.items()}
-        return Placed({"class_name": "Functional", "config": {"name": "graph", "layers": made, **single}}, pointer)
-
-    def _joint(self, item: dict[str, Any], layer: Any, name: str, place: str, names: Names) -> list[Any]:
-        """Return a Graph's node: its layer, behind a merging layer where it has several inputs."""
-        sources = item.get("inputs") or [item.get("input")]
-        tensors = [tensor(str(source)) for source in sources if isinstance(source, str)]
-        before: list[Any] = []
-        if len(tensors) > 1:
-            mode: dict[str, Any] = {"mode": item.get("merge_mode", "concat"), "name": names.free(f"{name}_merge")}
-            axes: dict[str, Any] = {key: item[key] for key in ("concat_axis", "dot_axes") if key in item}
-            before.append(_member(Placed(merges.merged({**mode, **axes}, self.found), place), [tensors]))
-            tensors = [tensor(mode["name"])]
-        if not isinstance(layer, Placed) or not isinstance(layer.get("config"), dict):
-            self.found.wrong(place, f"The node '{name}' of the Graph has no layer.")
-            return before
-        layer["config"]["name"] = name
-        return [*before, _member(layer, tensors)]
 
 
 def _is_input(layer: dict[str, Any]) -> bool:
@@ -288,17 +222,9 @@ def _nodes(item: dict[str, Any]) -> list[Any]:
     return [[node] if nodes.is_tensor(node) else node for node in found]
 
 
-def _member(layer: dict[str, Any], args: list[Any]) -> dict[str, Any]:
-    wired = {"name": layer["config"]["name"], "inbound_nodes": [{"args": args, "kwargs": {}}] if args else []}
-    if isinstance(layer, Placed):
-        layer.update(wired)
-        return layer
-    return {**layer, **wired}
-
-
 def _inputs_of(model: dict[str, Any]) -> list[dict[str, Any]]:
     """Return the configurations of a converted model's InputLayers, in order."""
-    members = [item for item in model["config"].get("layers", []) if isinstance(item, dict) and _is_input(item)]
+    members = [item for item in model["config"].get("layers") or [] if isinstance(item, dict) and _is_input(item)]
     return [dict(item["config"]) for item in members]
 
 
@@ -308,7 +234,3 @@ def _width(calls: list[Call], widths: dict[str, int | None]) -> int | None:
     config = first.get("config") if isinstance(first, dict) else None
     history = config.get("keras_history") if isinstance(config, dict) else None
     return widths.get(str(history[0])) if isinstance(history, list) and history else None
-
-
-def _dicts(value: Any) -> list[dict[str, Any]]:
-    return [item for item in value if isinstance(item, dict)] if isinstance(value, list) else []

@@ -137,6 +137,11 @@ def adapted(class_name: Any, call: Call) -> Call:
     kwargs = {
         key: bool(value) if key == "training" and value in (0, 1) else value
         for key, value in call.kwargs.items()
-        if value is not None and (key in CALL_ARGUMENTS or value not in (False, "", [], {}))
+        if not _is_null(value) and (key in CALL_ARGUMENTS or value not in (False, "", [], {}))
     }
     return Call(call.args, kwargs)
+
+
+def _is_null(value: Any) -> bool:
+    """Return whether a value is null, or one null for each tensor: masks that are none."""
+    return value is None or (isinstance(value, list) and value != [] and all(item is None for item in value))

@@ -17,12 +17,15 @@ CLASSES: dict[str, str] = {
     **dict.fromkeys(("SyncBatchNormalization", "BatchNormalizationBase"), "BatchNormalization"),
     "TimeDistributedDense": "Dense",
     "ThresholdedReLU": "ReLU",
+    **dict.fromkeys(("RandomHeight", "RandomWidth"), "RandomZoom"),
+    # The Dropout of the package `efficientnet`, which only let its noise_shape be written.
+    "FixedDropout": "Dropout",
     "ParametricReLU": "PReLU",
 }
 
 #: What an argument may be called in Keras 3: the first of these names that the class takes.
 ARGUMENTS: dict[str, tuple[str, ...]] = {
-    "init": ("kernel_initializer", "embeddings_initializer", "alpha_initializer"),
+    "init": ("kernel_initializer", "embeddings_initializer", "alpha_initializer", "depthwise_initializer"),
     "W_regularizer": ("kernel_regularizer", "embeddings_regularizer"),
     "W_constraint": ("kernel_constraint", "embeddings_constraint"),
     "b_regularizer": ("bias_regularizer",),
@@ -63,7 +66,8 @@ STALE = frozenset(
     | {"custom_name", "cache_enabled", "truncate_gradient", "dynamic", "autocast", "fused", "virtual_batch_size"}
     | {"adjustment", "states", "supports_masking", "expects_training_arg", "input_spec", "zero_output_for_mask"}
     | {"query_shape", "key_shape", "value_shape", "reverse_state_order", "num_constants", "batch_size"}
-    | {"ignore_border", "target", "weights", "noise_shape", "dtype_policy", "stateful", "layers"}
+    | {"ignore_border", "target", "weights", "noise_shape", "dtype_policy", "stateful", "layers", "trainable"}
+    | {"rng_type"}
 )
 #: What single classes wrote besides, for nothing.
 STRAY: dict[str, frozenset[str]] = {

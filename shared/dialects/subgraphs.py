@@ -72,9 +72,11 @@ def _highway(config: dict[str, Any], width: int | None, found: Findings) -> dict
     if size is None:
         return {"class_name": "Highway", "config": config}
     found.changed("Highway became a small model of two Dense layers, a gate and a sum", name)
-    bias = {"class_name": "Constant", "config": {"value": config.get("transform_bias", -2)}}
     dense = _dense({**config, "output_dim": size}, found)
-    gate = {**dense, "activation": "sigmoid", "bias_initializer": bias}
+    # From 1.2.1 on, Keras 1 had no transform_bias any more, and began with ones. It never regularized the gate.
+    bias = {"class_name": "Constant", "config": {"value": config.get("transform_bias", 1.0)}}
+    plain = {key: value for key, value in dense.items() if not key.endswith(("_regularizer", "_constraint"))}
+    gate = {**plain, "activation": "sigmoid", "bias_initializer": bias}
     layers = [
         member(layer("InputLayer", "in", batch_shape=[None, size])),
         member(layer("Dense", "transform", **dense), tensor("in")),

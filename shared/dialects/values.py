@@ -20,10 +20,14 @@ def unwrapped(value: Any) -> Any:
     return {key: unwrapped(item) for key, item in value.items()}
 
 
+#: Python's and NumPy's names of data types, which Keras 1 and 2 took too.
+_DTYPES = {"float": "float32", "double": "float64", "half": "float16", "int": "int32", "long": "int64"}
+
+
 def dtype(value: Any) -> Any:
-    """Return a data type or policy by its name, where it is written as an object."""
+    """Return a data type or policy by the name that Keras 3 has for it, where it is known."""
     if not isinstance(value, dict):
-        return value
+        return _DTYPES.get(value, value) if isinstance(value, str) else value
     config = value.get("config")
     if value.get("class_name") in {"Policy", "PolicyV1", "DTypePolicy", "FloatDTypePolicy"} and isinstance(
         config, dict
