@@ -94,9 +94,13 @@ class Production:
 
 
 class Cluster:
-    """A PostgreSQL of the test's own, which can be stopped."""
+    """A PostgreSQL of the test's own, which can be stopped.
 
-    def __init__(self):
+    It listens on `address`, and on a Unix socket that is reached from any network namespace (`socket_url`). `inside`
+    is put before each of its commands.
+    """
+
+    def __init__(self, address="127.0.0.1", inside=()):
         found = sorted(Path("/usr/lib/postgresql").glob("*/bin/pg_ctl")) or [Path(shutil.which("pg_ctl") or "")]
         if not found[-1].is_file():
             assert not os.environ.get("CI"), "no pg_ctl"
@@ -107,10 +111,15 @@ class Cluster:
         self._folder = Path(tempfile.mkdtemp(prefix="fitq-pg-"))
         if self._as:
             shutil.chown(self._folder, "postgres")
+        self._inside = list(inside)
+        self._address = address
         self.port = free_port()
         user = "postgres" if self._as else getpass.getuser()
-        self.url = f"postgresql://{user}@127.0.0.1:{self.port}/postgres"
+        self.url = f"postgresql://{user}@{address}:{self.port}/postgres"
+        self.socket_url = f"postgresql://{user}@/postgres?host={self._folder}&port={self.port}"
         self._run("initdb", "-D", str(self._data), "-A", "trust", "-N")
+        with (self._data / "pg_hba.conf").open("a") as rules:
+            rules.write(f"host all all {address}/24 trust\n")
         self.start()
 
     @property
@@ -118,16 +127,20 @@ class Cluster:
         return self._folder / "data"
 
     def _run(self, program, *arguments):
-        command = [*self._as, str(self._bin / program), *arguments]
+        command = [*self._inside, *self._as, str(self._bin / program), *arguments]
         subprocess.run(command, check=True, stdout=subprocess.DEVNULL, cwd="/")
 
     def start(self):
-        options = f"-p {self.port} -c unix_socket_directories={self._folder} -c listen_addresses=127.0.0.1"
+        options = f"-p {self.port} -c unix_socket_directories={self._folder} -c listen_addresses={self._address}"
         log = str(self._folder / "log")
         self._run("pg_ctl", "-D", str(self._data), "-l", log, "-w", "-o", options, "start")
 
     def stop(self, mode="immediate"):
         self._run("pg_ctl", "-D", str(self._data), "-m", mode, "stop")
+
+    def sql(self, statement):
+        """Run a statement as the server's owner."""
+        self._run("psql", "-q", self.url, "-c", statement)
 
     @property
     def folder(self):
@@ -138,8 +151,8 @@ class Cluster:
         """Make a database whose files lie in `folder`, and return its URL."""
         if self._as:
             shutil.chown(folder, "postgres")
-        self._run("psql", "-q", self.url, "-c", f"CREATE TABLESPACE small LOCATION '{folder}'")
-        self._run("psql", "-q", self.url, "-c", "CREATE DATABASE small TABLESPACE small")
+        self.sql(f"CREATE TABLESPACE small LOCATION '{folder}'")
+        self.sql("CREATE DATABASE small TABLESPACE small")
         return self.url.removesuffix("postgres") + "small"
 
     def become_standby(self):

@@ -100,8 +100,9 @@ def test_a_database_without_schema_is_said_at_the_start(database_url: str, volum
     assert err == "fitq api: The database has no fitq schema. Run: python -m shared.migrate\n"
 
 
-def test_a_database_that_is_away_is_said_at_the_start(database_url: str, volume: Path) -> None:
-    process = start("postgresql://nobody@127.0.0.1:1/none", volume, free_port())
+@pytest.mark.parametrize("server", ["127.0.0.1:1", "database.invalid"], ids=["away", "unknown"])
+def test_a_database_that_is_away_is_said_at_the_start(database_url: str, volume: Path, server: str) -> None:
+    process = start(f"postgresql://nobody@{server}/none", volume, free_port())
 
     _, err = process.communicate(timeout=60)
 

@@ -13,8 +13,10 @@ from flask import Flask
 from flask.testing import FlaskClient
 
 from api import context
+from api.app import create_app
 from shared import db, listing
 from shared.listing import Filter
+from shared.settings import Settings
 from shared.spec import SPEC_BYTES
 
 JSON = {"Content-Type": "application/json"}
@@ -38,6 +40,13 @@ def test_a_job_is_taken_although_no_broker_is_there(client: FlaskClient, spec: d
     assert job["spec"]["fit"]["epochs"] == 3
     assert job["created_at"].endswith("Z")
     assert client.get(answer.headers["Location"]).json["id"] == job["id"]
+
+
+def test_a_job_is_taken_although_nobody_knows_the_brokers_name(settings: Settings, spec: dict[str, Any]) -> None:
+    app = create_app(settings.model_copy(update={"broker_url": "redis://broker.invalid:6379/0"}))
+
+    assert app.test_client().post("/v1/jobs", json=spec).status_code == 201
+    context.of(app).engine.dispose()
 
 
 def test_a_seed_is_drawn_and_stays(client: FlaskClient, spec: dict[str, Any]) -> None:
