@@ -11,6 +11,7 @@ import ctypes
 import os
 import signal
 import sys
+import warnings
 
 _PR_SET_PDEATHSIG = 1
 _PR_SET_DUMPABLE = 4
@@ -49,6 +50,8 @@ def guard_forkserver() -> None:
     os.setsid()
     _ignore_requests()
     _adopt_orphans()
+    # It reaps the orphans, too, and would wonder each time.
+    warnings.filterwarnings("ignore", "forkserver: waitpid")
     die_with_parent()
 
 

@@ -24,9 +24,16 @@ def cable():
 
 
 @pytest.fixture(scope="module")
-def stack(cable, tmp_path_factory):
-    """A stack with a second worker, for the lane `gpu`, that reaches PostgreSQL over the cable only."""
+def cluster(cable):
+    """A PostgreSQL on one of them."""
     cluster = Cluster(SERVER, cable.at_server)
+    yield cluster
+    cluster.close()
+
+
+@pytest.fixture(scope="module")
+def stack(cable, cluster, tmp_path_factory):
+    """A stack with a second worker, for the lane `gpu`, that reaches PostgreSQL over the cable only."""
     shared = {"FITQ_LEASE_S": str(LEASE_S), "FITQ_SLOTS": "1"}
     stack = Stack(tmp_path_factory.mktemp("home"), FITQ_DATABASE_URL=cluster.socket_url, **shared)
     # The way back is for what the far worker loses.
@@ -41,7 +48,6 @@ def stack(cable, tmp_path_factory):
     worker.terminate()
     worker.wait(60)
     stack.stop()
-    cluster.close()
 
 
 @pytest.fixture(scope="module")
@@ -50,6 +56,38 @@ def undisturbed(stack):
     with stack.queue() as queue:
         job = queue.submit(spec()).wait(PATIENCE_S).raise_for_state()
         return {"weights": job.result()["weights_sha256"], "history": job.history()}
+
+
+#: A connection as all processes have it, only ten times as impatient: of no use any more, then a new one.
+IMPATIENT = """
+import sys, time
+from shared import db
+
+db._POSTGRESQL |= {"tcp_user_timeout": 2000, "connect_timeout": 2}
+engine = db.connect(sys.argv[1])
+connection = engine.connect()
+connection.exec_driver_sql("SELECT 1")
+print("connected", flush=True)
+sys.stdin.readline()
+for ask in (lambda: connection.exec_driver_sql("SELECT 1"), db.connect(sys.argv[1]).connect):
+    began = time.monotonic()
+    try:
+        ask()
+    except Exception as error:
+        print(db.is_away(error), time.monotonic() - began < 8, flush=True)
+"""
+
+
+def test_a_connection_into_silence_is_given_up(cable, cluster):
+    command = [*cable.at_worker, sys.executable, "-c", IMPATIENT, cluster.url]
+    with subprocess.Popen(command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout.readline() == "connected\n"
+        cable.swallow()
+        try:
+            said, _ = process.communicate("\n", timeout=30)
+        finally:
+            cable.answer()
+    assert said == "True True\n" * 2
 
 
 def far_job(stack, queue):

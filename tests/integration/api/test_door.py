@@ -113,6 +113,23 @@ def test_without_a_free_connection_a_request_comes_again(
     engine.dispose()
 
 
+@on_sqlite
+def test_while_another_process_keeps_sqlite_locked_readers_read_and_writers_come_again(
+    settings: Settings, spec: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(db, "BUSY_S", 0.2)
+    app = create_app(settings)
+    client = app.test_client()
+    engine = context.of(app).engine
+    with db.write(engine):
+        answer = client.post("/v1/jobs", json=spec)
+        assert is_problem(answer, 503, "unavailable")
+        assert "lock" not in answer.json["detail"]
+        assert client.get("/v1/jobs").status_code == 200
+    assert client.post("/v1/jobs", json=spec).status_code == 201
+    engine.dispose()
+
+
 # --- probes ---
 
 
