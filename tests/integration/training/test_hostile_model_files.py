@@ -171,6 +171,9 @@ def test_weights_alone_are_no_model(volume):
     model().save_weights(volume / "data" / "model.weights.h5")
     with pytest.raises(BadData, match="give it as weights beside the model's layers"):
         ModelFile(volume, "model.weights.h5", 1 << 30).architecture()
+    (volume / "data" / "model.json").write_text(model().to_json())
+    with pytest.raises(BadData, match=r"an architecture stands in the spec itself, as model\.architecture"):
+        ModelFile(volume, "model.json", 1 << 30).architecture()
     with zipfile.ZipFile(volume / "data" / "x.keras", "w") as archive:
         archive.writestr("config.json", json.dumps([1]))
     with pytest.raises(BadData, match="must hold a JSON object"):

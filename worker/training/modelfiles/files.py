@@ -99,6 +99,8 @@ class ModelFile:
         with self._open() as (form, file):
             if form == Form.HDF5 and (found := self._described_h5(file)) is not None:
                 return found
+            if form == Form.LIST:
+                raise BadData(f"{self.label} is JSON: {_INLINE}.")
             if form != Form.KERAS:
                 raise BadData(
                     f"{self.label} holds {form}, not a whole model: "
@@ -162,10 +164,11 @@ class ModelFile:
     def _listed(self) -> str:
         """Return the name of the list of files, which lie beside it. Raise `BadData` for one that was sent alone."""
         if self.file.startswith(refs.SCHEME):
-            raise BadData(f"{self.label} is JSON: an architecture stands in the spec itself, and {_IN_ONE}.")
+            raise BadData(f"{self.label} is JSON: {_INLINE}, and {_IN_ONE}.")
         return self.file
 
 
+_INLINE = "an architecture stands in the spec itself, as model.architecture"
 _IN_ONE = "a list of weights (.weights.json) is sent with its files in one zip or tar archive"
 
 
