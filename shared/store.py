@@ -13,6 +13,7 @@ attempt that lost its lease can leave nothing but files that nobody names.
 
 import hashlib
 import os
+import secrets
 import shutil
 import stat
 from collections.abc import Iterator
@@ -79,9 +80,10 @@ def writing(volume: Path, path: str) -> Iterator[BinaryIO]:
     """
     target = volume / path
     target.parent.mkdir(parents=True, exist_ok=True)
-    temporary = target.with_name(f".{target.name}.{os.getpid()}.tmp")
+    temporary = target.with_name(f".{target.name}.{secrets.token_hex(8)}.tmp")
     try:
-        with temporary.open("wb") as file:
+        # Never through a link, nor into a file that is there already.
+        with temporary.open("xb") as file:
             yield file
             file.flush()
             os.fsync(file.fileno())

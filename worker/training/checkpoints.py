@@ -11,7 +11,7 @@ import json
 import zipfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +29,8 @@ from worker.training.modelfiles import keras3, optimizers
 from worker.wire import Assignment
 
 FORMAT = 1
+#: What every manifest lists.
+_GROUPS = {"weights", "seeds", "optimizer", "metrics"}
 
 
 @dataclass(frozen=True)
@@ -69,12 +71,7 @@ class Contents:
 
     manifest: dict[str, Any]
     arrays: dict[str, np.ndarray]
-
-    @property
-    def progress(self) -> Progress:
-        """What the checkpoint holds beside the model and the optimizer."""
-        saved = dict(self.manifest["progress"])
-        return Progress(**{**saved, "position": Position(**saved["position"])})
+    progress: Progress
 
 
 def groups(model: Any) -> dict[str, list[Any]]:
@@ -162,7 +159,16 @@ def read(volume: Path, file: StoredFile) -> Contents:
         manifest = json.loads(arrays.pop("manifest").tobytes())
         if manifest["format"] != FORMAT:
             raise CheckpointCorrupt(f"{file.path} has format {manifest['format']}; {FORMAT} is read.")
-        return Contents(manifest, arrays)
+        if missing := sorted(_GROUPS - set(manifest)):
+            raise CheckpointCorrupt(f"{file.path} is no checkpoint: it does not list its {', '.join(missing)}.")
+        if unknown := sorted(set(manifest["progress"]) - {one.name for one in fields(Progress)}):
+            raise CheckpointCorrupt(f"{file.path} was written by a newer fitq: it holds {', '.join(unknown)}.")
+        return Contents(manifest, arrays, _progress(manifest))
+
+
+def _progress(manifest: dict[str, Any]) -> Progress:
+    saved = manifest["progress"]
+    return Progress(**{**saved, "position": Position(**saved["position"])})
 
 
 def manifest(volume: Path, file: StoredFile) -> dict[str, Any]:
@@ -176,7 +182,7 @@ def manifest(volume: Path, file: StoredFile) -> dict[str, Any]:
 def _sound(path: str) -> Iterator[None]:
     try:
         yield
-    except (ValueError, KeyError, TypeError, EOFError, OSError, zipfile.BadZipFile) as error:
+    except (ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile) as error:
         raise CheckpointCorrupt(f"{path} is no checkpoint: {error}.") from error
 
 

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from shared import spec as specs
 from shared.errors import BadSpec, NaNLoss
 from shared.sources.arrays import DatasetSource
 from worker.training import datasets
@@ -184,6 +185,67 @@ def test_terminate_on_nan_ends_a_job_early_and_well(bench, exploding):
     ended, report = bench.finish(exploding(fit=fit, callbacks=["TerminateOnNaN"]))
     assert ended.value["stopped_early"]
     assert len(report.epochs) == ended.value["epochs"] < 3
+
+
+def inline(x, y, **changes):
+    """Return two columns of data in the spec itself."""
+    return {"train": {"x": x, "y": y}, "validation": None, "scale": 1.0, **changes}
+
+
+LINE = {"layers": [{"Dense": {"units": 1}}], "input_shape": [1]}
+
+
+def test_nan_in_a_later_epoch_leaves_the_checkpoints_before_it(bench, recorder, train):
+    rates = {"LearningRateScheduler": {"rates": [0.01, 0.01, 1e6, 0.01]}}
+    data = inline([[float(n % 3)] for n in range(32)], [1.0] * 32)
+    compiled = {"optimizer": {"SGD": {"learning_rate": 0.01}}, "loss": "mse", "metrics": []}
+    report = recorder()
+    with pytest.raises(NaNLoss, match="in epoch 2, by step"):
+        bench.run(train(model=LINE, data=data, compile=compiled, callbacks=[rates], fit={"batch_size": 1}), report)
+    assert list(report.epochs) == [0, 1, 2]
+    assert list(report.checkpoints) == ["epoch-0", "epoch-1"]
+    with np.load(bench.volume / report.checkpoints["epoch-1"].file.path, allow_pickle=False) as archive:
+        assert all(np.isfinite(archive[name]).all() for name in archive.files if name.startswith("weights."))
+
+
+def test_nan_in_the_validation_alone_is_found_and_named(bench, recorder, train):
+    name = bench.save("v.npz", x=np.array([[np.nan]], np.float32), y=np.array([1.0], np.float32))
+    data = inline([[1.0], [2.0]], [1.0, 2.0], validation={"npz": name})
+    report = recorder()
+    with pytest.raises(NaNLoss, match="val_loss became NaN in epoch 0"):
+        bench.run(train(model=LINE, data=data, compile={"loss": "mse", "metrics": []}), report)
+    assert math.isfinite(report.epochs[0]["loss"])
+    assert math.isnan(report.epochs[0]["val_loss"])
+
+
+def test_labels_that_are_all_equal_train_and_are_measured(bench, train):
+    data = inline([[1.0], [2.0], [3.0]], [1, 1, 1])
+    compiled = {"loss": "binary_crossentropy", "metrics": ["accuracy", "AUC"]}
+    ended, _ = bench.finish(train(model=LINE, data=data, compile=compiled))
+    assert math.isfinite(ended.value["metrics"]["loss"])
+    assert ended.value["metrics"]["AUC"] == 0.0, "as Keras says it"
+
+
+def test_one_sample_in_a_batch_larger_than_the_data(bench, train):
+    ended, report = bench.finish(
+        train(
+            model=LINE,
+            data=inline([[1.0]], [2.0]),
+            compile={"loss": "mse", "metrics": []},
+            fit={"epochs": 2, "batch_size": 4096},
+        )
+    )
+    assert ended.value["steps"] == 2
+    assert report.epochs[1]["loss"] < report.epochs[0]["loss"]
+
+
+@pytest.mark.parametrize(
+    ("changes", "says"),
+    [({"fit": {"epochs": 0}}, "epochs"), ({"data": inline([], [])}, "x"), ({"fit": {"batch_size": 0}}, "batch_size")],
+)
+def test_nothing_to_train_on_is_refused_at_the_door(train, changes, says):
+    with pytest.raises(BadSpec, match=says):
+        specs.parse(train(**changes))
 
 
 # --- what cannot be trained ---

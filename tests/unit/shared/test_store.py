@@ -28,6 +28,20 @@ def test_an_error_while_writing_leaves_what_was_there_before(tmp_path):
     assert list(tmp_path.iterdir()) == [tmp_path / "file"]
 
 
+def test_nothing_is_written_through_a_link(tmp_path):
+    secret = tmp_path / "secret"
+    secret.write_bytes(b"secret")
+    (tmp_path / "file").symlink_to(secret)
+    with store.writing(tmp_path, "file") as file:
+        names = [path.name for path in tmp_path.iterdir()]
+        file.write(b"abc")
+
+    assert secret.read_bytes() == b"secret"
+    assert not (tmp_path / "file").is_symlink()
+    with store.writing(tmp_path, "file") as file:
+        assert not set(names) & {path.name for path in tmp_path.glob(".*.tmp")}, "nobody can guess the name"
+
+
 @pytest.mark.parametrize("damage", [b"", b"ab", b"abd", b"abcd", None])
 def test_a_file_that_is_not_what_its_row_says_is_corrupt(tmp_path, damage):
     path = tmp_path / "file"
