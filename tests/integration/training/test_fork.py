@@ -46,6 +46,8 @@ if __name__ == "__main__":
 
 def test_children_of_a_warm_forkserver_train_to_the_same_bits(tmp_path):
     (tmp_path / "main.py").write_text(SCRIPT)
+    for number in range(2):
+        (tmp_path / str(number)).mkdir()
     command = [sys.executable, str(tmp_path / "main.py"), str(tmp_path)]
     done = subprocess.run(
         command, env={"PYTHONPATH": str(ROOT), "PATH": ""}, capture_output=True, text=True, timeout=120, check=False
