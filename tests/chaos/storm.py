@@ -10,6 +10,7 @@ from shared import db
 from shared.volume import fsck
 from tests.chaos.arena import Arena
 from tests.chaos.killer import Killer
+from tests.e2e import invariants
 from tests.e2e.stacks import spec, until
 from worker.control import pruner
 
@@ -177,18 +178,7 @@ def _difference(found, truth):
 
 def _doubled(arena):
     """Return what stands twice, or was written by an attempt that had lost its job."""
-    questions = {
-        "two successes": "SELECT job_id FROM attempts WHERE outcome = 'succeeded' GROUP BY 1 HAVING count(*) > 1",
-        "result of another attempt": "SELECT j.id FROM jobs j JOIN results r ON r.job_id = j.id"
-        " WHERE r.attempt <> j.attempt",
-        "two jobs of one key": "SELECT idempotency_key FROM jobs WHERE idempotency_key IS NOT NULL"
-        " GROUP BY 1 HAVING count(*) > 1",
-        "epoch of no attempt": "SELECT m.job_id FROM epoch_metrics m JOIN jobs j ON j.id = m.job_id"
-        " WHERE m.attempt > j.attempt",
-        "events with gaps": "SELECT job_id FROM job_events GROUP BY 1 HAVING count(*) <> max(seq)",
-        "attempts with gaps": "SELECT job_id FROM attempts GROUP BY 1 HAVING count(*) <> max(attempt)",
-    }
-    return [f"{what}: {row[0]}" for what, query in questions.items() for row in arena.rows(query)]
+    return [f"{what}: {row}" for what in invariants.ALWAYS for row in arena.rows(invariants.QUESTIONS[what])]
 
 
 def _left(arena):
