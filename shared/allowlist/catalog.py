@@ -375,7 +375,9 @@ _CALL_ARGUMENTS = (
 #: What a layer may be given when a Functional model calls it.
 CALL_ARGUMENTS = frozenset(_CALL_ARGUMENTS.split())
 
-_CODE = "it carries code, and no code travels in a spec; use the built-in layers (Rescaling, Reshape, Activation …)"
+#: What is to be done about code in a model.
+CODE = "no code travels in a spec; use the built-in layers (Rescaling, Reshape, Activation …)"
+_CODE = f"it carries code, and {CODE}"
 _FOREIGN = "it runs another framework's program; build the model from Keras layers"
 _STRINGS = "it works on text; encode the text as numbers in the data"
 _OURS = "the job does that itself"

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from shared.allowlist.arguments import value_of
-from shared.allowlist.catalog import ACTIVATIONS, MODULES, NOUNS, OTHER_NAMES, REFUSED, TABLES
+from shared.allowlist.catalog import ACTIVATIONS, CODE, MODULES, NOUNS, OTHER_NAMES, REFUSED, TABLES
 from shared.allowlist.values import Ref, Value, shown
 
 
@@ -80,4 +80,6 @@ def unknown(kind: str, name: str) -> str:
         near = close_to(name, ALIASES[kind])
     if near:
         return f"{sentence}: did you mean '{near}'?"
+    if kind == "layers":
+        return f"{sentence}: only layers that Keras 3 itself brings are allowed, and {CODE}."
     return f"{sentence}: only classes that Keras 3 itself brings are allowed, by their plain names."

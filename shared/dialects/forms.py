@@ -31,6 +31,11 @@ def _faults(item: dict[str, Any]) -> list[tuple[str, str]]:
     if not isinstance(item.get("class_name", ""), str):
         found.append(("class_name", "class_name must be the name of a class, as Keras writes it."))
     layers = item.get("layers", [])
-    if not isinstance(layers, list) or not all(isinstance(layer, dict) for layer in layers):
-        found.append(("layers", "layers must be an array of layers, each an object, as Keras writes it."))
+    if not isinstance(layers, list):
+        found.append(("layers", "layers must be an array of layers."))
+    config = item.get("config")
+    bare = config if isinstance(config, list) and item.get("class_name") == "Sequential" else []
+    for entry, listed in (("layers", layers if isinstance(layers, list) else []), ("config", bare)):
+        places = (f"{entry}/{index}" for index, layer in enumerate(listed) if not isinstance(layer, dict))
+        found += [(place, "A layer must be an object with class_name and config.") for place in places]
     return found

@@ -15,7 +15,7 @@ def unwrapped(value: Any) -> Any:
         return value
     if value.get("class_name") in _ITEMS and isinstance(value.get("items"), list):
         return unwrapped(value["items"])
-    if value.get("type") in _ARRAYS and "value" in value:
+    if str(value.get("type")) in _ARRAYS and "value" in value:
         return unwrapped(value["value"])
     return {key: unwrapped(item) for key, item in value.items()}
 

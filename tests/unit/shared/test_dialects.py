@@ -3,6 +3,7 @@
 import contextlib
 import json
 import time
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -206,18 +207,50 @@ def paths(value: Any, path: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
     return [path, *(place for key, item in inner for place in paths(item, (*path, key)))]
 
 
-@settings(max_examples=400, deadline=2000)
-@given(st.sampled_from([GRAPH, CHAIN]), ANYTHING, st.integers(0, 10_000))
-def test_anything_anywhere_is_converted_or_refused_and_nothing_else(base: Any, value: Any, place: int) -> None:
-    given = json.loads(json.dumps(base))
-    path = paths(given)[place % len(paths(given))]
-    inner = given
-    for step in path[:-1]:
-        inner = inner[step]
-    if path:
-        inner[path[-1]] = value
-    with contextlib.suppress(BadSpec):
-        architecture.converted(given if path else value)
+FILES = sorted((Path(__file__).parents[2] / "fixtures" / "architectures").iterdir())
+BASES = [GRAPH, CHAIN, *(reading.read(path.read_text())[0] for path in FILES)]
+PLACES = [paths(base) for base in BASES]
+
+
+def places(given: Any) -> list[str]:
+    """Return where a conversion was refused, nowhere where it was not; anything else is raised."""
+    try:
+        architecture.converted(given)
+    except BadSpec as error:
+        return [field.pointer for field in error.fields] or ["none"]
+    return []
+
+
+@settings(max_examples=1500, deadline=2000)
+@given(st.integers(0, len(BASES) - 1), st.lists(st.tuples(ANYTHING, st.integers(0, 100_000)), min_size=1, max_size=2))
+def test_anything_anywhere_is_converted_or_refused_with_its_place(base: int, changes: list[tuple[Any, int]]) -> None:
+    given = json.loads(json.dumps(BASES[base]))
+    for value, place in changes:
+        *way, last = PLACES[base][1 + place % (len(PLACES[base]) - 1)]
+        with contextlib.suppress(LookupError, TypeError):  # an earlier change may have taken the place away
+            inner = given
+            for step in way:
+                inner = inner[step]
+            inner[last] = value
+    assert all(place == "" or place.startswith("/") for place in places(given))
+
+
+@pytest.mark.parametrize(
+    ("given", "pointer", "says"),
+    [
+        (old({"class_name": ["Dense"], "config": {}}), "/config/0/class_name", "the name of a class"),
+        (
+            {"class_name": "Sequential", "keras_version": "2.1", "config": {"layers": "Dense"}},
+            "/config/layers",
+            "array",
+        ),
+        (old(dense(batch_input_shape=[None, 4]), 7), "/config/1", "layer"),
+    ],
+)
+def test_what_no_keras_writes_is_refused_where_it_stands(given: Any, pointer: str, says: str) -> None:
+    place, message = wrong(given)[0]
+    assert place == pointer
+    assert says in message
 
 
 @settings(max_examples=200, deadline=2000)
