@@ -71,11 +71,6 @@ def _thresholded_relu(config: dict[str, Any], found: Findings) -> None:  # noqa:
     config.pop("alpha", None)
 
 
-def _leaky_relu(config: dict[str, Any], found: Findings) -> None:  # noqa: ARG001 - as each mender
-    if "negative_slope" not in config:
-        config.setdefault("alpha", 0.3)
-
-
 def _attention(config: dict[str, Any], found: Findings) -> None:
     if config.pop("causal", False) is True:
         message = "The causal mask of an Attention layer was dropped; Keras 3 takes it when the layer is called"
@@ -176,7 +171,6 @@ _BEFORE: dict[str, Mender] = {
     "Embedding": _embedding,
     "FixedDropout": _fixed_dropout,
     "InputLayer": _input_layer,
-    "LeakyReLU": _leaky_relu,
     "RandomHeight": _stretching("height", "width"),
     "RandomWidth": _stretching("width", "height"),
     "ThresholdedReLU": _thresholded_relu,
