@@ -38,6 +38,8 @@ def make_app(settings: Settings, name: str = "fitq") -> Celery:
         worker_enable_remote_control=False,
         worker_hijack_root_logger=False,
         worker_send_task_events=False,
+        # Nothing runs in Celery that could be cancelled; the default says so at each loss of a connection.
+        worker_cancel_long_running_tasks_on_connection_loss=True,
         broker_connection_retry_on_startup=True,
         broker_connection_max_retries=None,
         broker_connection_timeout=4,

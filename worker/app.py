@@ -16,6 +16,8 @@ from worker import guard, launch, run, runner_entry
 from worker.control import bell
 from worker.host import Host
 
+#: Seconds between Celery's giving up and its next beginning.
+_AGAIN_S = 1.0
 #: Seconds that a supervisor may take to leave after the shutdown's time.
 _LATE_S = 5.0
 
@@ -46,13 +48,22 @@ def main() -> None:
         # No message can come from another process: the worker rings for itself.
         threading.Thread(target=bell.ring_here, args=(host, broker.Bell(app)), name="bell loop", daemon=True).start()
     try:
-        app.worker_main(_arguments(name))
+        _hear(_arguments(name))
     finally:
         host.drain()
         if not host.slots.close(until=host.drain_by + _LATE_S):
             _log.warning("a job was not given back in time: its lease will expire")
         host.beat.stop()
         engine.dispose()
+
+
+def _hear(arguments: list[str]) -> None:
+    """Hear bells until a shutdown begins. Celery gives up where a broker surprises it: then it begins anew."""
+    while not host.draining.is_set():
+        app.worker_main(arguments)
+        if not host.draining.is_set():
+            _log.warning("Celery gave up; it is started again, and jobs run on")
+            host.draining.wait(_AGAIN_S)
 
 
 def _arguments(name: str) -> list[str]:

@@ -9,6 +9,7 @@ import tempfile
 import time
 from pathlib import Path
 
+import psutil
 import pytest
 import redis
 
@@ -68,6 +69,69 @@ class Redis:
     def restart_empty(self):
         self.kill()
         self.start()
+
+
+class RabbitMQ:
+    """A RabbitMQ node of the test's own, which waits for acknowledgements for three seconds only."""
+
+    def __init__(self):
+        found = sorted(Path("/usr/lib/rabbitmq/lib").glob("rabbitmq_server-*/sbin/rabbitmq-server"))
+        if not found:
+            if os.environ.get("CI"):
+                pytest.fail("no rabbitmq-server")
+            pytest.skip("no rabbitmq-server")
+        self._bin = found[-1].parent
+        self._folder = Path(tempfile.mkdtemp(prefix="fitq-rabbitmq-"))
+        port = free_port()
+        self.url = f"amqp://guest:guest@127.0.0.1:{port}//"
+        self._node = f"{self._folder.name}@localhost"
+        settings = "[{rabbit, [{consumer_timeout, 3000}, {channel_tick_interval, 500}]}]."
+        for name, content in {"advanced.config": settings, "plugins": "[].", "rabbitmq.conf": "", "env": ""}.items():
+            (self._folder / name).write_text(content)
+        self._environment = {
+            **{name: value for name, value in os.environ.items() if not name.startswith("RABBITMQ_")},
+            "HOME": str(self._folder),
+            "ERL_EPMD_ADDRESS": "127.0.0.1",
+            "RABBITMQ_CONF_ENV_FILE": str(self._folder / "env"),
+            "RABBITMQ_NODENAME": self._node,
+            "RABBITMQ_NODE_IP_ADDRESS": "127.0.0.1",
+            "RABBITMQ_NODE_PORT": str(port),
+            "RABBITMQ_DIST_PORT": str(free_port()),
+            "RABBITMQ_MNESIA_BASE": str(self._folder / "mnesia"),
+            "RABBITMQ_LOG_BASE": str(self._folder / "log"),
+            "RABBITMQ_CONFIG_FILE": str(self._folder / "rabbitmq.conf"),
+            "RABBITMQ_ADVANCED_CONFIG_FILE": str(self._folder / "advanced.config"),
+            "RABBITMQ_ENABLED_PLUGINS_FILE": str(self._folder / "plugins"),
+            "RABBITMQ_PID_FILE": str(self._folder / "pid"),
+        }
+        self.start()
+
+    def start(self):
+        output = self._folder / "output"
+        with output.open("wb") as file:
+            command = [self._bin / "rabbitmq-server"]
+            self._process = subprocess.Popen(command, env=self._environment, stdout=file, stderr=file, cwd="/")
+        deadline = time.monotonic() + 60
+        while "completed with" not in output.read_text():
+            assert time.monotonic() < deadline, output.read_text()
+            time.sleep(0.1)
+
+    def control(self, *arguments):
+        """Run `rabbitmqctl` on the node and return what it prints."""
+        command = [self._bin / "rabbitmqctl", "--quiet", "-n", self._node, *arguments]
+        return subprocess.run(command, env=self._environment, check=True, capture_output=True, text=True).stdout
+
+    @property
+    def log(self):
+        return "".join(path.read_text() for path in (self._folder / "log").glob("*.log"))
+
+    def kill(self):
+        psutil.Process(int((self._folder / "pid").read_text())).kill()
+        self._process.wait(10)
+
+    def close(self):
+        self.kill()
+        shutil.rmtree(self._folder, ignore_errors=True)
 
 
 class Production:
