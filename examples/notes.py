@@ -149,6 +149,19 @@ job.pull("h5-weights", to=folder / "model.h5")
 model.load_weights(folder / "model.h5")
 
 # %% [markdown]
+# A job begins with such a file, whichever it is. This job is no call of Keras's: it is described by a
+# [job spec](../docs/job-spec.md), a dictionary.
+
+# %%
+spec = {
+    "kind": "predict",
+    "model": {"architecture": model.to_json(), "weights": queue.upload(folder / "weights.zip")},
+    "data": {"input": {"sample": test_x[0].tolist()}},
+}
+answer = queue.submit(spec, wait_s=30).wait().raise_for_state().result()["value"]
+np.testing.assert_allclose(answer["predictions"], model.predict(test_x[:1], verbose=0), rtol=1e-4, atol=1e-6)
+
+# %% [markdown]
 # ## 8. Saving the architecture
 #
 # As JSON, and back.
@@ -175,8 +188,7 @@ for change in queue.convert(old)["changes"]:
 # %% [markdown]
 # ## 9. Saving the whole model
 #
-# Architecture, weights, and how it was compiled. In the other direction, a job begins with a file that was uploaded.
-# This job is no call of Keras's: it is described by a [job spec](../docs/job-spec.md), a dictionary.
+# Architecture, weights, and how it was compiled, out of a job, and into one.
 
 # %%
 loaded = keras.models.load_model(job.pull("h5", to=folder / "all_model.h5"))

@@ -189,13 +189,16 @@ def test_chapter_three_weights(queue, trained, tmp_path):
     old.load_weights(tmp_path / "weights" / "model").assert_consumed()
     np.testing.assert_allclose(old.predict(TEST_X, verbose=0), expected, rtol=1e-5, atol=1e-6)
 
-    # h5: the older form that Keras 2 wrote, and Keras 3's own. A job begins with either, too.
-    for form in ("h5-weights", "weights.h5"):
-        file = job.pull(form, tmp_path / f"model.{form}{'.h5' if form == 'h5-weights' else ''}")
+    # h5: the older form that Keras 2 wrote, and Keras 3's own.
+    forms = {"h5-weights": "older.h5", "weights.h5": "model.weights.h5"}
+    saved = [job.pull(form, tmp_path / name) for form, name in forms.items()]
+    for file in saved:
         fresh = keras.models.clone_model(model)
         fresh.build((None, 72))
         fresh.load_weights(file)
         np.testing.assert_array_equal(fresh.predict(TEST_X, verbose=0), expected)
+    # A job begins with any of them.
+    for file in (tmp_path / "weights.zip", *saved):
         spec = {
             "kind": "predict",
             "model": {"architecture": model.to_json(), "weights": queue.upload(file)},
