@@ -173,14 +173,15 @@ def check_labels(model: Any, samples: Samples | Streamed) -> None:
     if not isinstance(labels, dict | tuple):
         samples.check_labels([("", _classes(model.loss, model.output_shape))])
         return
-    shapes = model.output_shape
-    places: list[Any] = list(labels) if isinstance(labels, dict) else list(range(len(labels)))
-    names = places if isinstance(labels, dict) else list(model.output_names)
-    losses = model.loss if isinstance(model.loss, dict | list | tuple) else dict.fromkeys(names, model.loss)
+    # Keras takes the parts of a dictionary in the order of their sorted names.
+    order = sorted(model.output) if isinstance(labels, dict) else list(model.output_names)
+    names = list(labels) if isinstance(labels, dict) else order[: len(labels)]
+    losses = model.loss if isinstance(model.loss, dict | list | tuple) else dict.fromkeys(order, model.loss)
+    places = [order.index(name) for name in names] if isinstance(labels, dict) else range(len(names))
     samples.check_labels(
         [
-            (name, _classes(_of(losses, name, index), _of(shapes, name, index)))
-            for index, name in enumerate(names[: len(places)])
+            (name, _classes(_of(losses, name, place), _of(model.output_shape, name, place)))
+            for name, place in zip(names, places, strict=True)
         ]
     )
 

@@ -151,6 +151,18 @@ def test_labels_without_a_class_are_named_with_their_output(filled):
         filled.run({**test, "compile": COMPILED})
 
 
+def test_outputs_by_name_find_their_own_classes_whatever_their_order(filled):
+    listed = two()
+    named = keras.Model(listed.inputs, dict(zip(("value", "kind"), listed.outputs, strict=True)))
+    model, compiled = {"architecture": named.to_json()}, {**COMPILED, "weighted_metrics": []}
+    trained, _ = filled.finish(job(model=model, compile=compiled))
+    assert trained.value["epochs"] == 2
+
+    filled.save("two.npz", l=LEFT, r=RIGHT, v=VALUE, k=np.where(np.arange(ROWS) == 7, 2, KIND), w=WEIGHT)
+    with pytest.raises(BadData, match=r"Labels of output 'kind' must be whole numbers from 0 to 1; found 2 \(row 7\)"):
+        filled.run(job(model=model, compile=compiled))
+
+
 def test_one_sample_of_several_inputs_is_predicted(filled):
     architecture = {"architecture": two().to_json()}
     sample = {"right": RIGHT[3].tolist(), "left": LEFT[3].tolist()}
