@@ -116,12 +116,15 @@ def test_a_stack_interrupted_while_it_starts_leaves_nothing_behind(new_stack):
         until(lambda: not stack.processes(""), "the end of every child")
 
 
-def test_a_broker_that_is_down_costs_the_submitter_nothing_and_the_job_runs(new_stack, backend, undisturbed):
+def test_a_broker_that_is_down_costs_neither_submitters_nor_jobs_anything(new_stack, backend, undisturbed):
     stack = new_stack().start()
     own = backend.redis[-1] if backend.name == "production" else None
     broker = psutil.Process(own.process.pid if own else stack.state["children"]["broker"])
-    broker.suspend()
     with stack.queue() as queue:
+        running = queue.submit(slow())
+        until(lambda: len(epochs(stack, running.id)) >= 2, "two epochs")
+        broker.suspend()
+        assert_same(stack, running.wait(PATIENCE_S), undisturbed)
         job = queue.submit(slow())
         assert job.state == "queued"
         time.sleep(1)
