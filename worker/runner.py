@@ -5,6 +5,7 @@ over a pipe. The only importer of `training`.
 """
 
 import importlib
+import io
 import os
 import sys
 import threading
@@ -12,6 +13,7 @@ import time
 import traceback
 from multiprocessing.connection import Connection
 from pathlib import Path
+from typing import Any
 
 import tensorflow as tf
 from setproctitle import setproctitle
@@ -95,6 +97,23 @@ def main(connection: Connection, assignment: Assignment) -> None:
     os._exit(_SAID)
 
 
+class _Descriptor(io.FileIO):
+    """A standard stream that drops what its disk has no room for: a job does not fail of its own words."""
+
+    def write(self, data: Any) -> int:
+        """Write, or pretend to."""
+        try:
+            return super().write(data)
+        except OSError:
+            return len(data)
+
+
+def _stream(descriptor: int) -> io.TextIOWrapper:
+    return io.TextIOWrapper(
+        io.BufferedWriter(_Descriptor(descriptor, "w", closefd=False)), "utf-8", "backslashreplace", line_buffering=True
+    )
+
+
 def _log_to(path: Path) -> None:
     """Send everything that is printed here, by Python or by C++, to the attempt's log."""
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -102,8 +121,7 @@ def _log_to(path: Path) -> None:
     os.dup2(descriptor, 1)
     os.dup2(descriptor, 2)
     os.close(descriptor)
-    sys.stdout = os.fdopen(1, "w", buffering=1, closefd=False)
-    sys.stderr = os.fdopen(2, "w", buffering=1, closefd=False)
+    sys.stdout, sys.stderr = _stream(1), _stream(2)
     threading.Thread(target=_bound_log, name="log", daemon=True).start()
 
 
