@@ -1,5 +1,7 @@
 """Pausing, saving, resuming and deleting, on a whole stack."""
 
+import numpy as np
+
 from tests.e2e.stacks import PATIENCE_S, epochs, spec, until
 
 
@@ -20,6 +22,31 @@ def test_a_job_is_paused_saved_resumed_and_ends_as_if_undisturbed(stack, queue, 
     assert job.result()["weights_sha256"] == undisturbed["weights"]
     outcomes = stack.rows("SELECT outcome FROM v_attempts WHERE job_id = :id ORDER BY attempt", id=job.id)
     assert outcomes == [("released",), ("succeeded",)]
+
+
+def test_a_paused_job_whose_data_was_changed_is_refused_until_it_is_put_back(stack, queue):
+    generator = np.random.default_rng(0)
+    x, y = generator.normal(size=(2000, 8, 8)).astype("float32"), generator.integers(0, 10, 2000)
+    path = stack.home / "volume" / "data" / "wishes.npz"
+    np.savez(path, x=x, y=y)
+    changes = {"data": {"train": {"npz": "wishes.npz"}}, "fit": {"epochs": 30}}
+    undisturbed = queue.submit(spec(**changes)).wait(PATIENCE_S).raise_for_state().result()["weights_sha256"]
+    job = queue.submit(spec(**changes))
+    until(lambda: len(epochs(stack, job.id)) >= 2, "two epochs")
+    job.pause()
+    until(lambda: job.refresh().state == "queued", "the pause")
+    done = epochs(stack, job.id)
+    assert len(done) < 30
+
+    np.savez(path, x=x[::-1], y=y)
+    job = job.resume().wait(PATIENCE_S)
+    assert (job.state, job.data["error"]["code"]) == ("failed", "bad_data")
+    assert job.data["error"]["message"].startswith("wishes.npz was changed after the job had begun")
+    assert epochs(stack, job.id) == done
+
+    np.savez(path, x=x, y=y)
+    job.retry().wait(PATIENCE_S).raise_for_state()
+    assert job.result()["weights_sha256"] == undisturbed
 
 
 def test_an_ended_job_goes_on_as_a_new_one_with_its_history(stack, queue, undisturbed):

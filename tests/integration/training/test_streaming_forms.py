@@ -178,6 +178,32 @@ def test_data_that_is_no_longer_streamed_is_noticed(bench, resumable, monkeypatc
     assert "and is kept in memory and shuffled now" in again.value["inexact_because"][0]
 
 
+def test_a_broken_row_of_a_streamed_table_is_named_by_its_line(bench):
+    source, shape = Forms(bench.volume / "data").csv()
+    path = bench.volume / "data" / "d.csv"
+    rows = path.read_text().split("\n")
+    rows[500] = "1,2,three,4,yes"
+    path.write_text("\n".join(rows))
+    with pytest.raises(BadData, match=r"d\.csv, line 501, column 'c': 'three' is no number"):
+        bench.run(spec(source, shape))
+
+
+def test_a_file_that_is_written_to_while_it_is_streamed_ends_the_job(bench, recorder):
+    source, shape = Forms(bench.volume / "data").npy()
+    path = bench.volume / "data" / "x.npy"
+
+    class Meddler(recorder):
+        def stop_mode(self):
+            if self.asked == 12:
+                path.write_bytes(path.read_bytes()[::-1])
+            return super().stop_mode()
+
+    report = Meddler()
+    with pytest.raises(BadData, match=r"x\.npy was (written to|cut short) while"):
+        bench.run(spec(source, shape), report)
+    assert not report.epochs
+
+
 # --- several arrays, weights, batches of their own ---
 
 
