@@ -48,8 +48,7 @@ def of_jobs(engine: Engine, volume: Path, *, quick: bool, seen: Seen) -> Iterato
     for table in (checkpoints, artifacts):
         for row in _rows(engine, table):
             fault = _fault(volume, row.file, quick=quick)
-            # Looked at again: retention may have removed row and file meanwhile.
-            if fault is not None and _stands(engine, row) and (fault := _fault(volume, row.file, quick=quick)):
+            if fault is not None and _stands(engine, row):
                 yield _finding(engine, row, *fault)
             seen(row.file.bytes)
 
@@ -93,7 +92,9 @@ def _fault(volume: Path, file: StoredFile, *, quick: bool) -> tuple[Fault, str] 
 
 
 def _stands(engine: Engine, row: _Row) -> bool:
-    with db.read(engine) as connection:
+    """Whether the row is there behind its file, and nobody who has begun to remove both is about to commit."""
+    with db.write(engine) as connection:
+        connection.execute(sa.select(jobs.c.id).where(jobs.c.id == row.job_id).with_for_update(read=True))
         return connection.execute(sa.select(row.table.c.name).where(row.where)).first() is not None
 
 
@@ -149,7 +150,7 @@ def of_uploads(engine: Engine, volume: Path, *, quick: bool, seen: Seen) -> Iter
     for row in found:
         file = StoredFile(store.upload_path(row.sha256), row.bytes, row.sha256)
         fault = _fault(volume, file, quick=quick)
-        if fault is not None and _is_complete(engine, row) and (fault := _fault(volume, file, quick=quick)):
+        if fault is not None and _is_complete(engine, row):
             meaning = f"{fault[1]} Who names {refs.ref(row.sha256)[:19]}… must send the file again."
             mend = None if fault[0] == Fault.UNREADABLE else partial(_void_upload, engine, volume, row)
             yield Finding(fault[0], file.path, file.bytes, meaning, mend)
@@ -158,8 +159,10 @@ def of_uploads(engine: Engine, volume: Path, *, quick: bool, seen: Seen) -> Iter
 
 def _is_complete(engine: Engine, row: Any) -> bool:
     same = sa.and_(uploads_table.c.sha256 == row.sha256, uploads_table.c.complete_at == row.complete_at)
-    with db.read(engine) as connection:
-        return connection.execute(sa.select(uploads_table.c.sha256).where(same)).first() is not None
+    with db.write(engine) as connection:
+        # Who deletes an upload holds its row until the file is gone.
+        locked = sa.select(uploads_table.c.sha256).where(same).with_for_update(read=True)
+        return connection.execute(locked).first() is not None
 
 
 def _void_upload(engine: Engine, volume: Path, row: Any) -> bool:

@@ -62,7 +62,8 @@ def of_unknown(engine: Engine, volume: Path, *, grace_s: float = GRACE_S) -> Ite
     oldest = time.time() - grace_s
     for name in unknown(engine, job_folders(volume)):
         files = list(_files(volume, f"jobs/{name}"))
-        if all(file.changed < oldest for file in files):
+        # It may have gone with its job since it was listed.
+        if all(file.changed < oldest for file in files) and (volume / "jobs" / name).is_dir():
             mend = partial(_remove_folder, volume / "jobs" / name)
             yield Finding(Fault.ORPHAN, f"jobs/{name}/", _total(files), "There is no such job.", mend)
 
@@ -79,8 +80,10 @@ def unknown(engine: Engine, names: list[str]) -> list[str]:
 
 
 def _deleted(volume: Path, name: str, files: list[_File]) -> Iterator[Finding]:
-    mend = partial(_remove_folder, volume / "jobs" / name)
-    yield Finding(Fault.DELETED, f"jobs/{name}/", _total(files), "The job was deleted, and these files are left.", mend)
+    folder = volume / "jobs" / name
+    if folder.is_dir():
+        meaning = "The job was deleted, and these files are left."
+        yield Finding(Fault.DELETED, f"jobs/{name}/", _total(files), meaning, partial(_remove_folder, folder))
 
 
 def _orphans(volume: Path, files: list[_File], job: Standing, oldest: float) -> Iterator[Finding]:

@@ -13,11 +13,12 @@ import sqlalchemy as sa
 from click.testing import CliRunner
 
 from fitq.cli import cli
-from shared import checkpoints, db, jobs, store, tables, uploads, wishes
+from shared import checkpoints, db, jobs, spec, store, tables, upkeep, uploads, wishes
 from shared.checkpoints import Retention
 from shared.clock import after
+from shared.states import Kind
 from standalone import commands
-from tests.integration.attempts import age, claim, files, pin, submit
+from tests.integration.attempts import TINY, age, claim, files, pin, submit
 
 KEEP = Retention(keep_best=1, keep_last=3)
 
@@ -231,30 +232,54 @@ def test_it_joins_the_command_line():
     assert "--fix" in CliRunner().invoke(cli, ["fsck", "--help"]).stdout
 
 
+def _train(engine, volume):
+    """One attempt: it saves, retention removes, and it ends or goes back."""
+    attempt = claim(engine, volume)
+    if attempt is None:
+        submit(engine)
+        return
+    for epoch in range(4):
+        attempt.save(epoch, keep=Retention(keep_best=0, keep_last=1))
+        attempt.leave("log.csv")
+    if attempt.number < 3:
+        attempt.end(jobs.release)
+    else:
+        attempt.succeed("epoch-3")
+
+
+def _send(engine, volume):
+    """An upload that is deleted at once."""
+    sent = uploads.take(engine, volume, [os.urandom(8)], most=100, size=None)[0]
+    with db.write(engine) as connection:
+        uploads.delete(connection, volume, sent.sha256)
+
+
+def _check(engine, volume):
+    """An internal job, whose files go before its row."""
+    with db.write(engine) as connection:
+        jobs.submit(connection, spec.parse({**TINY, "resources": {"lane": "interactive"}}), kind=Kind.CHECK)
+    attempt = claim(engine, volume, "interactive")
+    attempt.leave("model.onnx")
+    attempt.succeed(None)
+    with db.write(engine) as connection:
+        for gone in upkeep.prune(connection, Kind.CHECK, older_than_s=-60):
+            store.remove_job(volume, gone)
+
+
 def test_while_jobs_run_nothing_is_found_and_nothing_is_lost(fsck, engine, volume):
-    """Attempts save, retention removes, ends and new attempts follow each other, while fsck mends without a pause."""
+    """Attempts, uploads and internal jobs come and go, while fsck mends without a pause."""
     until = time.monotonic() + 4
     broken = []
 
-    def work():
-        while time.monotonic() < until:
-            attempt = claim(engine, volume)
-            if attempt is None:
-                submit(engine)
-                continue
-            for epoch in range(4):
-                attempt.save(epoch, keep=Retention(keep_best=0, keep_last=1))
-                attempt.leave("log.csv")
-            try:
-                if attempt.number < 3:
-                    attempt.end(jobs.release)
-                else:
-                    attempt.succeed("epoch-3")
-            except Exception as error:
-                broken.append(error)
-                raise
+    def repeat(part):
+        try:
+            while time.monotonic() < until:
+                part(engine, volume)
+        except Exception as error:
+            broken.append(error)
+            raise
 
-    threads = [threading.Thread(target=work) for _ in range(3)]
+    threads = [threading.Thread(target=repeat, args=(part,)) for part in (_train, _train, _train, _send, _check)]
     for thread in threads:
         thread.start()
     looked = []
