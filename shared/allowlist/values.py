@@ -13,8 +13,10 @@ from typing import Protocol
 
 from shared import names
 
-#: The largest size of one axis.
+#: The largest number of units, filters and the like.
 DIM_MOST = 65_536
+#: The largest size of one axis of a shape: signals are long, and counted words many.
+AXIS_MOST = 10_000_000
 #: The most elements in a shape whose sizes are all known.
 ELEMENTS_MOST = 100_000_000
 #: The most axes in a shape.
@@ -257,7 +259,7 @@ class Shape:
         """Say the limits."""
         unknown = "null or -1" if self.free else "null"
         return (
-            f"a list of {self.least} to {RANK_MOST} sizes, each {unknown} or a whole number from 1 to {DIM_MOST}, "
+            f"a list of {self.least} to {RANK_MOST} sizes, each {unknown} or a whole number from 1 to {AXIS_MOST}, "
             f"with {ELEMENTS_MOST} elements at the most"
         )
 
@@ -265,7 +267,7 @@ class Shape:
         """Return whether the value is a shape within the limits."""
         if not isinstance(value, list) or not self.least <= len(value) <= RANK_MOST:
             return False
-        size = Whole(1, DIM_MOST)
+        size = Whole(1, AXIS_MOST)
         known = [item for item in value if item is not None and not (self.free and item == -1)]
         return all(size.accepts(item) for item in known) and math.prod(known) <= ELEMENTS_MOST
 
