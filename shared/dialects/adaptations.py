@@ -3,13 +3,12 @@
 from collections.abc import Callable
 from typing import Any
 
-from shared.dialects import values
+from shared.dialects import nodes, values
 from shared.dialects.findings import Findings
 
 #: Changes the arguments of one layer in place.
 Mender = Callable[[dict[str, Any], Findings], None]
 
-_RECURRENT = frozenset({"LSTM", "GRU", "SimpleRNN", "RNN", "ConvLSTM1D", "ConvLSTM2D", "ConvLSTM3D"})
 _STATEFUL = (
     "stateful became false: jobs are trained in shuffled batches and resumed, where state between batches has no "
     "meaning"
@@ -40,7 +39,7 @@ def after(old: str, new: str, config: dict[str, Any], found: Findings) -> None:
         config.setdefault("reset_after", old == "CuDNNGRU")
     if new == "GRUCell":
         config.setdefault("reset_after", False)
-    if new in _RECURRENT and config.get("stateful"):
+    if new in nodes.RECURRENT and config.get("stateful"):
         config["stateful"] = False
         found.changed(_STATEFUL, config.get("name"))
     if new in _MENDERS:

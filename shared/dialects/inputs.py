@@ -79,6 +79,18 @@ def dtype_of(layer: Any) -> str:
     return found if isinstance(found, str) and not found.startswith("mixed") else "float32"
 
 
+def is_input(layer: dict[str, Any]) -> bool:
+    """Return whether a converted layer is an InputLayer."""
+    return layer.get("class_name") == "InputLayer"
+
+
+def starts(model: dict[str, Any]) -> list[dict[str, Any]]:
+    """Return the configurations of a converted model's InputLayers, in order."""
+    config = model.get("config")
+    members = config.get("layers") or [] if isinstance(config, dict) else []
+    return [dict(item["config"]) for item in members if isinstance(item, dict) and is_input(item)]
+
+
 def width(layer: dict[str, Any], before: int | None) -> int | None:
     """Return the last axis of a converted layer's output, where that can be told; `before` is that of its input."""
     name, config = layer.get("class_name"), layer.get("config")

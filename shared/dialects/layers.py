@@ -49,9 +49,12 @@ def is_model(value: Any) -> bool:
     """Return whether a configuration is that of a model: by its class, or because it holds a model's parts."""
     if not isinstance(value, dict):
         return False
-    name, config = (name_of(value) or "").rpartition(".")[2], value.get("config")
-    wired = isinstance(config, dict) and {"layers", "input_layers", "output_layers"} <= set(config)
-    return name in MODELS or wired
+    return (name_of(value) or "").rpartition(".")[2] in MODELS or is_wired(value.get("config"))
+
+
+def is_wired(config: Any) -> bool:
+    """Return whether a configuration is that of a Functional model."""
+    return isinstance(config, dict) and {"layers", "input_layers", "output_layers"} <= set(config)
 
 
 def converted(value: Any, pointer: str, tools: Tools, *, width: int | None = None) -> Any:

@@ -3,8 +3,7 @@
 from dataclasses import dataclass
 from typing import Any
 
-from shared.allowlist.lookup import snake
-from shared.dialects import chains, graphs, inputs, layers, merges, nodes, operations, values
+from shared.dialects import chains, graphs, inputs, joins, layers, nodes, operations, values
 from shared.dialects.findings import Findings, Placed
 from shared.dialects.names import Names
 from shared.dialects.nodes import Call
@@ -33,7 +32,7 @@ class _Models:
             config, inside = value, ""
         if isinstance(config, dict) and "node_config" in config:
             return graphs.converted(config, pointer + inside, self.tools)
-        wired = isinstance(config, dict) and {"layers", "input_layers", "output_layers"} <= set(config)
+        wired = layers.is_wired(config)
         if name == "Sequential" or (isinstance(config, list) and not wired):
             return self._sequential(config, pointer, inside)
         if not isinstance(config, dict) or not isinstance(config.get("layers"), list) or not wired:
@@ -52,8 +51,8 @@ class _Models:
         kept = {key: around[key] for key in ("name", "trainable") if key in around and inside}
         if not isinstance(members, list):
             return Placed({"class_name": "Sequential", "config": {**kept, "layers": members}}, pointer)
-        if members and _is_joined(members[0]):
-            return self._joined(members, place, pointer, name or "sequential")
+        if joins.is_joined(members):
+            return Placed(joins.converted(members, place, name or "sequential", self.tools), pointer)
         names = Names(self.found)
         stack: list[Any] = [start] if (start := self._start(members, around, names)) else []
         width = inputs.width(stack[0], None) if stack else None
@@ -62,10 +61,10 @@ class _Models:
             if not isinstance(made, dict):
                 stack.append(made)
                 continue
-            if _is_input(made) and stack:
+            if inputs.is_input(made) and stack:
                 self.found.changed("A second InputLayer in a row was dropped", made["config"].get("name"))
                 continue
-            self._named(made, names)
+            names.give(made)
             width = inputs.width(made, width)
             stack.append(made)
         settings = {**kept, "layers": stack}
@@ -86,57 +85,6 @@ class _Models:
         self.found.changed("The input shape of the first layer became an InputLayer", name)
         config = {"batch_shape": shape, "dtype": inputs.dtype_of(first), "name": name}
         return {"class_name": "InputLayer", "config": config}
-
-    def _named(self, made: dict[str, Any], names: Names) -> str:
-        config = made.get("config")
-        if not isinstance(config, dict):
-            return names.free(None, "layer")
-        config["name"] = names.free(config.get("name"), snake(str(made.get("class_name"))))
-        return str(config["name"])
-
-    # Sequential models that begin by merging others (Keras 0 and 1).
-
-    def _joined(self, members: list[Any], place: str, pointer: str, name: str) -> Placed:
-        """Return a Sequential model that begins with a Merge as a Functional one, with the branches as its layers."""
-        config, inside = layers.config_of(members[0])
-        branches = [item for item in config.get("layers") or [] if isinstance(item, dict)]
-        names = Names(self.found)
-        starts, made, results = [], [], []
-        for index, branch in enumerate(branches):
-            model = layers.converted(branch, f"{place}/0{inside}/layers/{index}", self.tools)
-            if not isinstance(model, dict) or not isinstance(model.get("config"), dict):
-                return Placed({"class_name": "Functional", "config": {"layers": [model]}}, pointer)
-            label = self._named(model, names)
-            tensors = []
-            for start in _inputs_of(model):
-                begin = {**start, "name": names.free(start["name"])}
-                starts.append(chains.member({"class_name": "InputLayer", "config": begin}, []))
-                tensors.append(tensor(begin["name"]))
-            if not tensors:
-                self.found.wrong(f"{place}/0", f"The branch {label!r} of a Merge does not say its input shape.")
-            made.append(chains.member(model, [tensors if len(tensors) > 1 else tensors[0] if tensors else None]))
-            results.append(tensor(label))
-        merge = merges.merged(config, self.found)
-        last = self._named(merge, names)
-        made += chains.parts(chains.member(Placed(merge, f"{place}/0"), [results]), names.free)
-        for index, item in enumerate(members[1:], 1):
-            layer = layers.converted(item, f"{place}/{index}", self.tools)
-            if not isinstance(layer, dict) or not isinstance(layer.get("config"), dict):
-                self.found.wrong(f"{place}/{index}", "A layer must be an object with class_name and config.")
-                continue
-            before, last = last, self._named(layer, names)
-            made.append(chains.member(layer, [tensor(before)]))
-        self.found.changed("A Sequential model that begins with a Merge became a Functional one", name)
-        ends: dict[str, Any] = {
-            "input_layers": [[start["name"], 0, 0] for start in starts],
-            "output_layers": [last, 0, 0],
-        }
-        if len(starts) == 1:
-            ends["input_layers"] = ends["input_layers"][0]
-        ends["output_layers"][1] += made[-1].get("class_name") == "Functional"
-        return Placed(
-            {"class_name": "Functional", "config": {"name": name, "layers": [*starts, *made], **ends}}, pointer
-        )
 
     # Functional.
 
@@ -191,7 +139,7 @@ class _Models:
         """Give a layer that begins a model an InputLayer of its own; drop one that is connected to nothing."""
         kept: list[Any] = []
         for layer, item in zip(made, raw, strict=True):
-            if layer["inbound_nodes"] or _is_input(layer):
+            if layer["inbound_nodes"] or inputs.is_input(layer):
                 kept.append(layer)
             elif (shape := inputs.shape_of(item)) is not None:
                 name = names.free(f"{layer['name']}_input")
@@ -204,28 +152,12 @@ class _Models:
         return kept
 
 
-def _is_input(layer: dict[str, Any]) -> bool:
-    return layer.get("class_name") == "InputLayer"
-
-
-def _is_joined(layer: Any) -> bool:
-    return (
-        isinstance(layer, dict) and layers.name_of(layer) == "Merge" and bool(layers.config_of(layer)[0].get("layers"))
-    )
-
-
 def _nodes(item: dict[str, Any]) -> list[Any]:
     """Return a layer's nodes. A node that is a bare tensor is the only one."""
     found = item.get("inbound_nodes")
     if not isinstance(found, list):
         return []
     return [[node] if nodes.is_tensor(node) else node for node in found]
-
-
-def _inputs_of(model: dict[str, Any]) -> list[dict[str, Any]]:
-    """Return the configurations of a converted model's InputLayers, in order."""
-    members = [item for item in model["config"].get("layers") or [] if isinstance(item, dict) and _is_input(item)]
-    return [dict(item["config"]) for item in members]
 
 
 def _width(calls: list[Call], widths: dict[str, int | None]) -> int | None:

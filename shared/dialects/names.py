@@ -4,6 +4,7 @@ import re
 from dataclasses import dataclass, field
 from typing import Any
 
+from shared.allowlist.lookup import snake
 from shared.dialects.findings import Findings
 
 _NAME = re.compile(r"[A-Za-z0-9_.-]{1,64}")
@@ -31,3 +32,9 @@ class Names:
         if name != given and isinstance(wanted, str):
             self.found.changed("Layers were renamed, because Keras 3 takes no such names or no name twice", given)
         return name
+
+    def give(self, layer: dict[str, Any]) -> None:
+        """Give a layer its name, or one like it that is free."""
+        config = layer.get("config")
+        if isinstance(config, dict):
+            config["name"] = self.free(config.get("name"), snake(str(layer.get("class_name"))))

@@ -72,12 +72,18 @@ class _Attributes:
         if isinstance(held, dict):
             many = held.get("list")
             if isinstance(many, dict):
-                return [_number(item) for item in many.get("i", [])]
+                listed = many.get("i")
+                return [_number(item) for item in listed] if isinstance(listed, list) else []
             return next((_number(held[key]) for key in ("i", "b", "f", "type", "s") if key in held), None)
         pattern = rf'key:\s*"{name}"\s*value\s*\{{\s*(list\s*\{{)?\s*((?:(?:i|b|f|type|s):\s*\S+\s*)*)'
         found = re.search(pattern, self._text)
         numbers = [_number(item) for item in re.findall(r":\s*(\S+)", found[2])] if found else []
         return numbers if found and found[1] else numbers[0] if numbers else None
+
+    def whole(self, name: str) -> int:
+        """Return an attribute's whole number; 0 where there is none."""
+        found = self.get(name)
+        return found if isinstance(found, int) else 0
 
 
 def _number(text: Any) -> Any:
@@ -112,7 +118,7 @@ def _call(operation: str, call: Call, constants: dict[str, Any], attributes: _At
         if (held := attributes.get(old)) is not None:
             kwargs[new] = held
     if operation == "Cast":
-        kwargs["dtype"] = _TYPES.get(attributes.get("DstT"), attributes.get("DstT"))
+        kwargs["dtype"] = _TYPES.get(str(attributes.get("DstT")), attributes.get("DstT"))
     if operation == "ResizeNearestNeighbor":
         kwargs["method"] = "nearest"
     return Call(inputs[:1] if operation in _INPUTS or operation == "Cast" else inputs, kwargs)
@@ -122,7 +128,7 @@ def _spec(bounds: list[Any], attributes: _Attributes) -> Any:
     """Return a slice's parts; None, which nothing takes, for one that is not plain."""
     if len(bounds) != 3 or not all(isinstance(bound, list) for bound in bounds):  # noqa: PLR2004 - begin, end, step
         return None
-    begin, end, ellipsis, new_axis, shrink = (attributes.get(mask) or 0 for mask in _MASKS)
+    begin, end, ellipsis, new_axis, shrink = (attributes.whole(mask) for mask in _MASKS)
     parts: list[Any] = []
     for index, (start, stop, step) in enumerate(zip(*bounds, strict=False)):
         bit = 1 << index

@@ -11,8 +11,10 @@ from typing import Any
 from shared.allowlist.catalog import CALL_ARGUMENTS
 from shared.dialects.subgraphs import tensor
 
+#: Layers with a state.
+RECURRENT = frozenset({"LSTM", "GRU", "SimpleRNN", "RNN", "ConvLSTM1D", "ConvLSTM2D", "ConvLSTM3D"})
 #: Layers that older versions gave their initial state as further inputs.
-_STATES = frozenset({"LSTM", "GRU", "SimpleRNN", "RNN", "ConvLSTM1D", "ConvLSTM2D", "ConvLSTM3D", "Bidirectional"})
+_STATES = RECURRENT | {"Bidirectional"}
 _CONSTANT = "_CONSTANT_VALUE"
 
 
