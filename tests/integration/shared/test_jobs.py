@@ -117,6 +117,19 @@ def test_one_point_of_priority_is_worth_ten_minutes(engine):
     assert claim(engine).job_id == old
 
 
+def test_an_endless_stream_of_higher_priority_starves_nobody(engine):
+    low = submit(engine)
+    claimed = []
+    for minute in range(0, 60, 2):
+        # A job of priority 3 for each that is taken, and two minutes go by meanwhile.
+        high = submit(engine, priority=3)
+        with db.write(engine) as connection:
+            connection.execute(sa.update(table).where(table.c.id == high).values(rank=table.c.rank + 60 * minute))
+        claimed.append(claim(engine).job_id)
+
+    assert claimed.index(low) == 15, "after half an hour: three points of priority"
+
+
 def test_a_job_that_does_not_fit_the_free_memory_waits_and_blocks_nobody(engine):
     big = submit(engine, resources={"memory_mb": 4096}, priority=100)
     small = submit(engine, resources={"memory_mb": 512})

@@ -11,6 +11,8 @@ import threading
 import time
 from pathlib import Path
 
+import tensorflow as tf
+
 from worker import runner
 from worker.training import kinds
 from worker.training.pulse import Pulse
@@ -60,6 +62,35 @@ def _flood():
     for _ in range(300):
         sys.stdout.write("x" * 99_999 + "\n")
         time.sleep(0.01)
+
+
+def _doze():
+    """Do nothing, with the interpreter's lock held, for longer than three leases; then train."""
+    ctypes.PyDLL(None).sleep(10)
+
+
+def _operation():
+    """Stay in one operation of TensorFlow for ever."""
+    started = tf.constant(0, tf.int64)
+    forever = tf.function(lambda: tf.while_loop(lambda _: True, lambda count: (count + 1,), [started]))
+    forever.get_concrete_function()
+    (Path(os.environ["FITQ_HOME"]) / "in operation").touch()
+    forever()
+
+
+def _xla():
+    """Have XLA compile what takes it minutes."""
+
+    @tf.function(jit_compile=True)
+    def large(x):
+        for _ in range(4000):
+            x = tf.sin(x) @ tf.cos(x)
+        return x
+
+    x = tf.ones((8, 8))
+    large.get_concrete_function(x)
+    (Path(os.environ["FITQ_HOME"]) / "in xla").touch()
+    large(x)
 
 
 def _threads():
