@@ -1,12 +1,17 @@
 """The form that every configuration of Keras has, whatever it says: checked before anything is converted. Pure."""
 
+from collections.abc import Iterator
 from typing import Any
 
+from shared.dialects import layers
 from shared.errors import BadSpec, FieldError
 from shared.jsontext import escaped
 
 #: Errors that one answer lists.
 _ERRORS_MOST = 50
+_NO_NAME = "class_name must be the name of a class, as Keras writes it."
+_NO_LIST = "layers must be an array of layers."
+_NO_LAYER = "A layer must be an object with class_name and config."
 
 
 def check(value: Any, pointer: str) -> None:
@@ -18,24 +23,24 @@ def check(value: Any, pointer: str) -> None:
         if isinstance(item, list):
             waiting += [(inner, f"{place}/{index}") for index, inner in enumerate(item)]
         elif isinstance(item, dict):
-            wrong += [FieldError(f"{place}/{key}", message) for key, message in _faults(item)]
+            wrong += [FieldError(f"{place}/{entry}", message) for entry, message in _faults(item)]
             waiting += [(inner, f"{place}/{escaped(str(key))}") for key, inner in item.items()]
     if wrong:
         more = f" ({len(wrong) - 1} more)" if len(wrong) > 1 else ""
         raise BadSpec(wrong[0].message + more, fields=tuple(wrong))
 
 
-def _faults(item: dict[str, Any]) -> list[tuple[str, str]]:
-    """Return what is wrong with an object's own entries, and which entry it is."""
-    found = []
+def _faults(item: dict[str, Any]) -> Iterator[tuple[str, str]]:
+    """Yield what is wrong with an object's own entries, and which entry it is."""
     if not isinstance(item.get("class_name", ""), str):
-        found.append(("class_name", "class_name must be the name of a class, as Keras writes it."))
-    layers = item.get("layers", [])
-    if not isinstance(layers, list):
-        found.append(("layers", "layers must be an array of layers."))
-    config = item.get("config")
-    bare = config if isinstance(config, list) and item.get("class_name") == "Sequential" else []
-    for entry, listed in (("layers", layers if isinstance(layers, list) else []), ("config", bare)):
-        places = (f"{entry}/{index}" for index, layer in enumerate(listed) if not isinstance(layer, dict))
-        found += [(place, "A layer must be an object with class_name and config.") for place in places]
-    return found
+        yield "class_name", _NO_NAME
+    elif layers.is_model(item) or layers.name_of(item) == "Merge":
+        named = "class_name" in item
+        config = item.get("config") if named else item
+        held = config.get("layers") if isinstance(config, dict) else config
+        entry = ("config/layers" if named else "layers") if isinstance(config, dict) else "config"
+        if held is not None and not isinstance(held, list):
+            yield entry, _NO_LIST
+        for index, layer in enumerate(held if isinstance(held, list) else []):
+            if not isinstance(layer, dict):
+                yield f"{entry}/{index}", _NO_LAYER

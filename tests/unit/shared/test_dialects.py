@@ -134,7 +134,7 @@ def test_everything_that_cannot_be_is_named_where_it_stood() -> None:
     given = old(
         dense(batch_input_shape=[None, 4], init="glorot_uniform", name="first"),
         {"class_name": "Lambda", "config": {"name": "code", "function": ["x" * 5000, None, None]}},
-        {"class_name": "MyLayer", "config": {"name": "mine"}},
+        {"class_name": "MyLayer", "config": {"name": "mine", "layers": {"odd": 1}}},
         {"class_name": "Dropout", "config": {"p": 7, "name": "drop"}},
     )
     found = dict(wrong(given))
