@@ -2,11 +2,23 @@
 
 import re
 import subprocess
+import sys
 
 import pytest
 
 #: The addresses of the two ends.
 SERVER, WORKER = "10.231.97.1", "10.231.97.2"
+
+#: Seven kilobytes, ten times a second: somewhat more at a time than `Cable.spoil` lets wait.
+_BURSTS = """
+import socket, sys, time
+
+with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as noise:
+    while True:
+        for _ in range(7):
+            noise.sendto(bytes(1000), (sys.argv[1], 40000))
+        time.sleep(0.1)
+"""
 
 
 class Cable:
@@ -16,6 +28,7 @@ class Cable:
         if subprocess.run(["unshare", "--net", "true"], capture_output=True, check=False).returncode:
             pytest.skip("no right to make a network namespace")
         command = ["unshare", "--net", "--kill-child", "--fork", "sh", "-c", "echo; exec sleep infinity"]
+        self._noise = []
         self._holders = [subprocess.Popen(command, stdout=subprocess.PIPE) for _ in range(2)]
         for holder in self._holders:
             holder.stdout.readline()
@@ -52,10 +65,11 @@ class Cable:
         self._run(self.at_server, "ip", "route", "del", "blackhole", f"{WORKER}/32")
 
     def spoil(self):
-        """Carry little, late, and drop what does not fit: in both directions."""
-        for at, name in ((self.at_server, "cable0"), (self.at_worker, "cable1")):
-            little = ["rate", "128kbit", "burst", "1600", "limit", "2000"]
+        """Carry little, late, beside the bursts of others, and drop what does not fit: in both directions."""
+        for at, name, other in ((self.at_server, "cable0", WORKER), (self.at_worker, "cable1", SERVER)):
+            little = ["rate", "512kbit", "burst", "1600", "limit", "4000"]
             self._run(at, "tc", "qdisc", "add", "dev", name, "root", "tbf", *little)
+            self._noise.append(subprocess.Popen([*at, sys.executable, "-c", _BURSTS, other]))
 
     def dropped(self):
         """Return how many packets were dropped so far."""
@@ -63,7 +77,8 @@ class Cable:
         return sum(int(count) for count in re.findall(r"dropped (\d+)", told))
 
     def close(self):
+        for process in (*self._noise, *self._holders):
+            process.kill()
+            process.wait()
         for holder in self._holders:
-            holder.kill()
-            holder.wait()
             holder.stdout.close()
