@@ -1,4 +1,7 @@
-"""Steps longer than a lease, time limits, and cancels at moments at which a runner hears nothing."""
+"""Steps longer than a lease, time limits, and cancels at moments at which a runner hears nothing.
+
+How soon a cancel is carried out is measured by `benchmarks/recovery.py`.
+"""
 
 import contextlib
 import time
@@ -8,9 +11,6 @@ import pytest
 import fitq
 from tests.e2e import invariants
 from tests.e2e.stacks import PATIENCE_S, Stack, epochs, spec, until
-
-#: Seconds in which a cancel `now` has ended the process: a beat, a look at what is wished, a kill, a transaction.
-AT_ONCE_S = 2.0
 
 
 @pytest.fixture(scope="module")
@@ -30,13 +30,6 @@ def queue(stack):
 
 def small(**changes):
     return spec(resources={"memory_mb": 400, **changes.pop("resources", {})}, **changes)
-
-
-def cancel_now(job):
-    """Cancel; return how many seconds it took until the job said that its process is gone."""
-    began = time.monotonic()
-    job.cancel(now=True).wait(PATIENCE_S)
-    return time.monotonic() - began
 
 
 def test_a_step_that_takes_three_leases_loses_none(queue):
@@ -62,8 +55,7 @@ def test_cancel_now_waits_for_no_operation_and_no_compiler(stack, queue, fault):
     else:
         until((stack.home / f"in {fault}").exists, fault)
 
-    assert cancel_now(job) < AT_ONCE_S
-    assert job.state == "cancelled"
+    assert job.cancel(now=True).wait(PATIENCE_S).state == "cancelled"
     assert stack.processes(f"fitq runner {job.id}") == []
 
 
@@ -73,8 +65,7 @@ def test_cancel_now_in_any_phase_is_a_cancel(stack, queue, phase):
     job = queue.submit(small(tags={"hold": phase}))
     until((stack.home / f"held in {phase}").exists, phase)
 
-    assert cancel_now(job) < AT_ONCE_S
-    assert job.state == "cancelled"
+    assert job.cancel(now=True).wait(PATIENCE_S).state == "cancelled"
     assert stack.rows("SELECT count(*) FROM v_results WHERE job_id = :id", id=job.id) == [(0,)]
 
 
