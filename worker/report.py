@@ -81,6 +81,8 @@ class Reporter:
         self._counting = threading.Lock()
         self._progress: Progress | None = None
         self._written = 0
+        #: Files that the batch of that number makes superfluous, known before its commit is.
+        self._stale: list[str] = []
         #: Why the job may write no more: what cannot be dropped of it is more than it may leave.
         self.over: str | None = None
         self._ended = threading.Event()
@@ -172,7 +174,7 @@ class Reporter:
         pause = _FIRST_PAUSE_S
         while not self._abandoned.is_set():
             try:
-                stale = self._transact(batch, progress)
+                self._transact(batch, progress)
             except LeaseLost:
                 raise
             except Exception as error:
@@ -182,7 +184,7 @@ class Reporter:
                 self._abandoned.wait(pause)
                 pause = min(pause * 2, _LONGEST_PAUSE_S)
             else:
-                self._remove(stale)
+                self._remove(self._stale)
                 if batch and isinstance(batch[-1], Ending):
                     self._ended.set()
                 return
@@ -195,25 +197,24 @@ class Reporter:
             except OSError as error:
                 _log.warning("file not removed", path=path, error=str(error))
 
-    def _transact(self, batch: list[_Said], progress: Progress | None) -> list[str]:
-        """Write a batch in one transaction; return the files that it made superfluous."""
+    def _transact(self, batch: list[_Said], progress: Progress | None) -> None:
+        """Write a batch in one transaction, unless an earlier try did; `_stale` is what is superfluous after it."""
         job_id, attempt = self._lease.job_id, self._lease.attempt
         values = {"progress": _finite(asdict(progress))} if progress else {}
-        stale: list[str] = []
         with db.write(self._engine) as connection:
             if jobs.fence(connection, job_id, attempt, batch=self._written, **values):
+                self._stale = []
                 said: list[tuple[str, dict[str, Any]]] = []
                 for message in batch:
                     if isinstance(message, Ending):
                         events.append(connection, job_id, said)
                         said = []
-                    stale += self._apply(connection, message, said)
+                    self._stale += self._apply(connection, message, said)
                 events.append(connection, job_id, said)
             if any(isinstance(message, Epoch) for message in batch):
                 failpoints.reach(Point.IN_EPOCH_TX_BEFORE_COMMIT)
         if batch:
             failpoints.reach(Point.AFTER_COMMIT_LOST_REPLY)
-        return stale
 
     def _apply(self, connection: Connection, message: _Said, said: list[tuple[str, dict[str, Any]]]) -> list[str]:
         job_id, attempt = self._lease.job_id, self._lease.attempt

@@ -60,11 +60,9 @@ def test_a_database_that_is_away_for_three_leases_costs_no_epoch_and_no_attempt(
         cluster.stop()
         time.sleep(3 * LEASE_S)
         cluster.start()
-        back = time.monotonic()
         for job in jobs:
             assert_same(job, undisturbed)
             assert job.data["attempt"] == 1
-        assert time.monotonic() - back < 15
     assert invariants.broken(stack.rows, stack.home / "volume") == []
 
 

@@ -58,12 +58,9 @@ def test_a_worker_is_ended_in_every_phase_of_its_jobs(stack_of_many, undisturbed
         (worker,) = stack.processes("fitq worker")
         # These are being claimed and forked when the signal comes; the last ones find no slot.
         jobs += [queue.submit(small()) for _ in range(6)]
-        asked = time.monotonic()
         worker.send_signal(signal.SIGTERM)
         psutil.wait_procs([worker], timeout=DRAIN_S + 5)
-        took_s = time.monotonic() - asked
         assert not worker.is_running()
-        assert took_s < DRAIN_S + 2
 
         (stack.home / "holding").unlink()
         for job in jobs:

@@ -283,6 +283,21 @@ def checkpoint(volume, attempt, epoch, size):
     return Checkpointed(f"epoch-{epoch}", epoch + 1, step, store.describe(volume, path), "0" * 64, "loss", 9.0 - epoch)
 
 
+def test_files_that_go_are_removed_although_the_answer_to_the_commit_was_lost(proxied, engine, volume):
+    through, proxy = proxied
+    attempt = claim(engine)
+    with Reporter(
+        through, Lease(attempt.job_id, attempt.number), retention=Retention(keep_best=0, keep_last=1), volume=volume
+    ) as report:
+        for epoch in range(3):
+            proxy.lose_commit_reply = True
+            report.put(checkpoint(volume, attempt, epoch, 10))
+            until(lambda n=epoch: report._written > n and not proxy.lose_commit_reply)
+        assert report.end(Succeeded(Finished({})))
+
+    assert [path.name for path in (volume / "jobs").rglob("*.npz")] == ["epoch-2.npz"]
+
+
 def test_a_job_keeps_within_what_it_may_leave_as_long_as_it_can(engine, volume):
     attempt = claim(engine)
     keep = Retention(keep_best=1, keep_last=9, most_bytes=1 << 20)
