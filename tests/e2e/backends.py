@@ -13,6 +13,10 @@ import psutil
 import pytest
 import redis
 
+#: For tests in which the database has no part, or one of them would take too long for what it adds.
+on_sqlite = pytest.mark.parametrize("backend", ["embedded"], indirect=True, scope="session")
+on_postgresql = pytest.mark.parametrize("backend", ["production"], indirect=True, scope="session")
+
 
 def free_port():
     """Return a port on which nobody listens."""

@@ -6,6 +6,7 @@ import subprocess
 
 import pytest
 
+from tests.e2e.backends import on_sqlite
 from tests.e2e.stacks import until
 
 FLAGS = [
@@ -37,6 +38,7 @@ def page(chromium, url, profile):
     return subprocess.run(command, capture_output=True, text=True, timeout=90, check=True).stdout
 
 
+@on_sqlite
 def test_the_documentation_renders_without_the_network(stack, chromium, tmp_path):
     def drawn():
         found = page(chromium, f"{stack.state['url']}/docs", tmp_path)

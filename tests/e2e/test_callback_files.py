@@ -4,6 +4,7 @@ import csv
 
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
+from tests.e2e.backends import on_sqlite
 from tests.e2e.stacks import PATIENCE_S, epochs, spec, until
 
 CALLBACKS = [
@@ -13,6 +14,7 @@ CALLBACKS = [
 ]
 
 
+@on_sqlite
 def test_a_killed_runner_leaves_each_epoch_once_in_every_file(stack, queue, tmp_path):
     job = queue.submit(spec(callbacks=CALLBACKS))
     until(lambda: len(epochs(stack, job.id)) >= 3, "three epochs")

@@ -10,10 +10,11 @@ import pytest
 from click.testing import CliRunner
 
 from fitq.cli import cli
+from tests.e2e.backends import on_sqlite
 from tests.e2e.stacks import ROOT
 
 # What an example does is the same on every backend.
-pytestmark = pytest.mark.parametrize("backend", ["embedded"], indirect=True, scope="session")
+pytestmark = on_sqlite
 
 #: What needs Fashion-MNIST and minutes has a test of its own.
 ELSEWHERE = {"fashion-mnist"}

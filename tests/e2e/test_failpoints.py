@@ -7,6 +7,7 @@ import pytest
 import fitq
 from shared.failpoints import Point
 from tests.e2e import invariants
+from tests.e2e.backends import on_postgresql, on_sqlite
 from tests.e2e.stacks import Stack, epochs, spec, until
 
 #: How an attempt ends that its worker did not live to end.
@@ -76,10 +77,6 @@ def assert_survives(failing, undisturbed, point, action, expected):
 
     assert_undisturbed(failing, job_id, undisturbed)
     assert outcomes(failing, job_id) == expected
-
-
-on_postgresql = pytest.mark.parametrize("backend", ["production"], indirect=True, scope="session")
-on_sqlite = pytest.mark.parametrize("backend", ["embedded"], indirect=True, scope="session")
 
 
 @on_postgresql

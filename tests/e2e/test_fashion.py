@@ -4,6 +4,7 @@ import os
 
 import pytest
 
+from tests.e2e.backends import on_postgresql
 from tests.e2e.stacks import epochs, spec, until
 
 FASHION = {
@@ -20,6 +21,7 @@ FASHION = {
 }
 
 
+@on_postgresql
 @pytest.mark.timeout(900)
 @pytest.mark.skipif(not os.environ.get("FITQ_DATASETS"), reason="FITQ_DATASETS names no folder with Fashion-MNIST")
 def test_fashion_mnist_reaches_its_accuracy_and_survives_its_runner(stack, queue):

@@ -7,6 +7,7 @@ from pathlib import Path
 import psutil
 import pytest
 
+from tests.e2e.backends import on_postgresql, on_sqlite
 from tests.e2e.stacks import PATIENCE_S, epochs, spec, until
 
 
@@ -74,6 +75,7 @@ def test_a_killed_stack_leaves_nothing_behind_and_goes_on_when_started_again(new
         assert_same(stack, job, undisturbed)
 
 
+@on_sqlite
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_stack_that_is_ended_in_order_releases_its_jobs_and_uses_no_attempt_up(new_stack, undisturbed, number):
     stack = new_stack().start()
@@ -91,6 +93,7 @@ def test_a_stack_that_is_ended_in_order_releases_its_jobs_and_uses_no_attempt_up
         assert_same(stack, queue.job(job_id).wait(PATIENCE_S), undisturbed)
 
 
+@on_postgresql
 def test_a_worker_whose_processes_are_all_asked_to_end_at_once_releases_its_jobs(new_stack, undisturbed):
     stack = new_stack().start()
     with stack.queue() as queue:
@@ -105,6 +108,7 @@ def test_a_worker_whose_processes_are_all_asked_to_end_at_once_releases_its_jobs
         assert_same(stack, job, undisturbed)
 
 
+@on_sqlite
 def test_a_stack_interrupted_while_it_starts_leaves_nothing_behind(new_stack):
     stack = new_stack()
     for wait_s in (0.3, 1.0, 2.5):
@@ -172,6 +176,7 @@ def test_cancel_after_the_epoch_keeps_its_checkpoint_and_retry_goes_on_from_it(s
     assert_same(stack, job, undisturbed)
 
 
+@on_sqlite
 @pytest.mark.parametrize(
     ("fault", "resources", "code", "says"),
     [
@@ -192,6 +197,7 @@ def test_each_way_to_fail_has_its_class(queue, fault, resources, code, says):
     assert says in job.data["error"]["message"]
 
 
+@on_sqlite
 def test_a_flood_of_output_is_cut_and_harms_nobody(stack, queue, undisturbed):
     job = queue.submit(spec(tags={"fault": "flood"})).wait(PATIENCE_S)
 
@@ -215,6 +221,7 @@ def few_processes():
     group.rmdir()
 
 
+@on_sqlite
 def test_threads_without_end_meet_the_machines_limit_and_the_worker_lives(few_processes, queue):
     job = queue.submit(spec(tags={"fault": "threads"}, retries=0)).wait(PATIENCE_S)
 

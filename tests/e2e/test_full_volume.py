@@ -7,6 +7,7 @@ import sys
 import pytest
 
 from fitq.errors import FitqError
+from tests.e2e.backends import on_postgresql
 from tests.e2e.stacks import PATIENCE_S, ROOT, epochs, spec, until
 from tests.integration.faults.mounts import full, in_own_mounts, small_disk
 
@@ -23,6 +24,7 @@ def outcomes(stack, job):
     return stack.rows("SELECT outcome, error_code FROM v_attempts WHERE job_id = :id ORDER BY attempt", id=job.id)
 
 
+@on_postgresql
 def test_a_volume_that_is_full_in_the_middle_of_a_job_costs_time_only(new_stack, tmp_path):
     def story():
         volume = small_disk(tmp_path / "volume", SIZE)

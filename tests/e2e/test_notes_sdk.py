@@ -468,13 +468,13 @@ def test_a_fit_outlives_an_api_that_dies_again_and_again(notes_stack, queue, tmp
     model = keras.Sequential([keras.Input((4,)), layers.Dense(2)])
     model.compile("sgd", "mse")
     local = twin(model)
-    arguments = {"epochs": 120, "batch_size": 1, "shuffle": False, "verbose": 0}
+    arguments = {"epochs": 60, "batch_size": 1, "shuffle": False, "verbose": 0}
     ended = threading.Event()
 
     def kill():
         until(lambda: next(queue.jobs(states=["running"], limit=1), None), "a running job")
         deaths = 0
-        while not ended.wait(0.2):
+        while not ended.wait(0.1):
             notes_stack.kill("fitq api")
             deaths += 1
             until(notes_stack.ready, "an API that answers")
@@ -489,7 +489,7 @@ def test_a_fit_outlives_an_api_that_dies_again_and_again(notes_stack, queue, tmp
     assert deaths.result() >= 2
     assert history.history == local.fit(x, y, **arguments).history
     assert same(model, local)
-    assert len((tmp_path / "log.csv").read_text().splitlines()) == 121
+    assert len((tmp_path / "log.csv").read_text().splitlines()) == 61
 
 
 _MODEL = """

@@ -9,6 +9,7 @@ import psutil
 import pytest
 
 from tests.e2e import invariants
+from tests.e2e.backends import on_sqlite
 from tests.e2e.stacks import PATIENCE_S, epochs, spec, until
 
 #: Phases in which a runner is held; it does not hear what is asked of it there.
@@ -16,7 +17,7 @@ PHASES = ("loading data", "building", "compiling", "training", "validating", "sa
 DRAIN_S = 4.0
 
 #: What is asked here is asked of the worker, whatever its database is.
-pytestmark = pytest.mark.parametrize("backend", ["embedded"], indirect=True, scope="session")
+pytestmark = on_sqlite
 
 
 def held_jobs(queue, stack):

@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from tests.e2e.backends import on_sqlite
 from tests.e2e.stacks import PATIENCE_S, epochs, spec, until
 
 
@@ -24,6 +25,7 @@ def test_a_job_is_paused_saved_resumed_and_ends_as_if_undisturbed(stack, queue, 
     assert outcomes == [("released",), ("succeeded",)]
 
 
+@on_sqlite
 def test_a_paused_job_whose_data_was_changed_is_refused_until_it_is_put_back(stack, queue):
     generator = np.random.default_rng(0)
     x, y = generator.normal(size=(2000, 8, 8)).astype("float32"), generator.integers(0, 10, 2000)
