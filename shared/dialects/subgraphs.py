@@ -73,6 +73,8 @@ def _highway(config: dict[str, Any], width: int | None, found: Findings) -> dict
         return {"class_name": "Highway", "config": config}
     found.changed("Highway became a small model of two Dense layers, a gate and a sum", name)
     dense = _dense({**config, "output_dim": size}, found)
+    # Apart, so that both Dense layers are as far from the end: Keras then has `transform` first, as the files have it.
+    activation = dense.pop("activation")
     # From 1.2.1 on, Keras 1 had no transform_bias any more, and began with ones. It never regularized the gate.
     bias = {"class_name": "Constant", "config": {"value": config.get("transform_bias", 1.0)}}
     plain = {key: value for key, value in dense.items() if not key.endswith(("_regularizer", "_constraint"))}
@@ -82,7 +84,8 @@ def _highway(config: dict[str, Any], width: int | None, found: Findings) -> dict
         member(layer("Dense", "transform", **dense), tensor("in")),
         member(layer("Dense", "gate", **gate), tensor("in")),
         member(layer("Rescaling", "rest", scale=-1.0, offset=1.0), tensor("gate")),
-        member(layer("Multiply", "transformed"), [tensor("transform"), tensor("gate")]),
+        member(layer("Activation", "activated", activation=activation), tensor("transform")),
+        member(layer("Multiply", "transformed"), [tensor("activated"), tensor("gate")]),
         member(layer("Multiply", "carried"), [tensor("in"), tensor("rest")]),
         member(layer("Add", "out"), [tensor("transformed"), tensor("carried")]),
     ]

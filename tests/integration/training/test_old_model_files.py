@@ -1,5 +1,7 @@
 """Files of Keras 1 and 2, written by tf_keras or as Keras 1 wrote them, read into models of Keras 3."""
 
+import json
+
 import h5py
 import keras
 import numpy as np
@@ -7,8 +9,10 @@ import pytest
 import tensorflow as tf
 import tf_keras
 
+from shared import architecture
 from shared.errors import BadData, BadSpec
 from tests.integration.training.old_models import dense, graph, inputs, random, scrambled
+from worker.training import sizing
 from worker.training.modelfiles.files import ModelFile
 
 # Keras says itself that these formats are old.
@@ -116,3 +120,88 @@ def test_weights_of_another_model_are_refused_by_name_and_shape(volume):
     short = keras.Sequential([keras.Input((4,)), keras.layers.Dense(3)])
     with pytest.raises(BadData, match="weights of 2 layers, the model has 1"):
         read(volume, "weights.h5", short)
+
+
+def of_keras_1(*layers):
+    """Return the model of Keras 3 that an architecture of Keras 1 becomes."""
+    text = json.dumps({"class_name": "Sequential", "keras_version": "1.2.2", "config": list(layers)})
+    return sizing.instantiate(architecture.checked(text))
+
+
+def old_layer(class_name, name, **config):
+    return {"class_name": class_name, "config": {"name": name, **config}}
+
+
+def sigmoid(x):
+    return 1 / (1 + np.exp(-x))
+
+
+@pytest.mark.parametrize("order", ["kernels first", "layer by layer", "without biases"])
+def test_a_highway_of_keras_1_finds_its_gate(volume, order):
+    kernel, gate_kernel, bias, gate_bias = random((4, 4), (4, 4), (4,), (4,))
+    arrays = [kernel, gate_kernel, bias, gate_bias]
+    if order == "layer by layer":
+        arrays = [kernel, bias, gate_kernel, gate_bias]
+    if order == "without biases":
+        arrays, bias, gate_bias = arrays[:2], 0, 0
+    keras1(volume / "data" / "old.h5", "highway_1", arrays)
+    layer = old_layer("Highway", "highway_1", input_dim=4, activation="tanh", bias=order != "without biases")
+    model = read(volume, "old.h5", of_keras_1(layer))
+
+    (x,) = inputs(model)
+    gate = sigmoid(x @ gate_kernel + gate_bias)
+    expected = np.tanh(x @ kernel + bias) * gate + x * (1 - gate)
+    np.testing.assert_allclose(model.predict(x, verbose=0), expected, rtol=1e-5)
+
+
+def test_the_features_of_a_maxout_layer_of_keras_1_stay_together(volume):
+    kernel, bias = random((3, 4, 2), (3, 2))
+    keras1(volume / "data" / "old.h5", "maxoutdense_1", [kernel, bias])
+    layer = old_layer("MaxoutDense", "maxoutdense_1", input_dim=4, output_dim=2, nb_feature=3)
+    model = read(volume, "old.h5", of_keras_1(layer))
+
+    (x,) = inputs(model)
+    expected = (np.tensordot(x, kernel, (1, 1)) + bias).max(axis=1)
+    np.testing.assert_allclose(model.predict(x, verbose=0), expected, rtol=1e-5)
+
+
+def test_samples_normalized_by_keras_1_leave_its_moving_statistics_out(volume):
+    gamma, beta, mean, std = random((4,), (4,), (4,), (4,))
+    keras1(volume / "data" / "old.h5", "batchnormalization_1", [gamma, beta, mean, std])
+    layer = old_layer("BatchNormalization", "batchnormalization_1", mode=1, epsilon=1e-6, batch_input_shape=[None, 4])
+    model = read(volume, "old.h5", of_keras_1(layer))
+
+    (x,) = inputs(model)
+    centered = x - x.mean(axis=1, keepdims=True)
+    expected = gamma * centered / x.std(axis=1, keepdims=True) + beta
+    np.testing.assert_allclose(model.predict(x, verbose=0), expected, rtol=1e-3)
+
+
+def test_branches_that_keras_1_merged_are_found_by_their_names(volume):
+    arrays = random((4, 3), (3,), (3, 3), (3,), (4, 3), (3,), (3, 2), (2,))
+    names = ["dense_9", "dense_1", "dense_2", "dense_10"]
+    with h5py.File(volume / "data" / "old.h5", "w") as file:
+        file.attrs["layer_names"] = [name.encode() for name in names]
+        for index, name in enumerate(names):
+            group = file.create_group(name)
+            group.attrs["weight_names"] = [b"W", b"b"]
+            group["W"], group["b"] = arrays[2 * index : 2 * index + 2]
+
+    def merged(*branches):
+        made = [
+            {"class_name": "Sequential", "config": [old_layer("Dense", name, output_dim=3) for name in branch]}
+            for branch in branches
+        ]
+        for branch in made:
+            branch["config"][0]["config"]["input_dim"] = 4
+        top = {"class_name": "Merge", "config": {"name": "merge_1", "mode": "sum", "layers": made}}
+        return of_keras_1(top, old_layer("Dense", "dense_10", output_dim=2))
+
+    model = read(volume, "old.h5", merged(["dense_9", "dense_1"], ["dense_2"]))
+    x, y = inputs(model)
+    w, b = arrays[::2], arrays[1::2]
+    branch = (x @ w[0] + b[0]) @ w[1] + b[1]
+    expected = (branch + y @ w[2] + b[2]) @ w[3] + b[3]
+    np.testing.assert_allclose(model.predict([x, y], verbose=0), expected, rtol=1e-5)
+    with pytest.raises(BadData, match="weights of 4 layers, the model has 3"):
+        read(volume, "old.h5", merged(["dense_9", "dense_1"], ["dense_3"]))

@@ -31,13 +31,28 @@ def converted(layer: Any, arrays: Arrays, by: Writer) -> Arrays:
     if isinstance(layer, keras.layers.TimeDistributed):
         return converted(layer.layer, arrays, by)
     if isinstance(layer, keras.Model):
-        return _nested(layer, arrays, by)
+        return _nested(layer, _of_subgraph(layer, arrays) if by.keras1 else arrays, by)
     if isinstance(layer, keras.layers.LSTM):
         return _lstm(arrays)
     if isinstance(layer, keras.layers.GRU):
         return _gru(layer, arrays)
     if isinstance(layer, _CONVOLUTIONS) and arrays:
         return [_kernel(layer, arrays[0], by), *arrays[1:]]
+    if isinstance(layer, keras.layers.LayerNormalization) and by.keras1:
+        # It was a BatchNormalization of mode 1, which had moving statistics and did not use them.
+        return arrays[:2]
+    return arrays
+
+
+def _of_subgraph(model: Any, arrays: Arrays) -> Arrays:
+    """Return the arrays of a layer of Keras 1 that became a small model (`shared/dialects/subgraphs.py`)."""
+    kinds = [type(layer) for layer in model.layers if layer.weights]
+    if kinds == [keras.layers.Dense] and arrays and arrays[0].ndim == 3:  # noqa: PLR2004 - MaxoutDense: feature, in, out
+        kernel = np.moveaxis(arrays[0], 0, 1)
+        return [kernel.reshape(kernel.shape[0], -1), *(bias.reshape(-1) for bias in arrays[1:])]
+    if kinds == [keras.layers.Dense] * 2 and [one.ndim for one in arrays] == [2, 2, 1, 1]:
+        # Highway, from Keras 1.2 on: both kernels, both biases.
+        return [arrays[0], arrays[2], arrays[1], arrays[3]]
     return arrays
 
 

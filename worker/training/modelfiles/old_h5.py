@@ -8,6 +8,7 @@ import math
 from collections.abc import Iterator
 from typing import Any
 
+import keras
 import numpy as np
 
 from shared.errors import BadData
@@ -51,6 +52,20 @@ def _layers(model: Any) -> Iterator[tuple[Any, list[Any]]]:
             yield layer, weights
 
 
+def _branches(model: Any, names: list[str]) -> list[tuple[Any, list[Any]]]:
+    """Return all layers, those of models in the model too, as Keras 1 saved merged branches: by their names."""
+    inner = {layer.name: (layer, weights) for layer, weights in _flat(model)}
+    return [inner[name] for name in names] if sorted(inner) == sorted(names) else []
+
+
+def _flat(model: Any) -> Iterator[tuple[Any, list[Any]]]:
+    for layer, weights in _layers(model):
+        if isinstance(layer, keras.Model):
+            yield from _flat(layer)
+        else:
+            yield layer, weights
+
+
 def _saved(group: Group) -> Iterator[tuple[str, list[Stored]]]:
     for name in group.texts("layer_names") or []:
         layer = group.group(name)
@@ -70,6 +85,8 @@ def check(model: Any, root: Group) -> list[tuple[Any, list[Any], list[Stored]]]:
     """Match the file's layers with the model's; nothing is read. Raise `BadData` where their number differs."""
     group = root.group(WEIGHTS) or root
     wanted, found = list(_layers(model)), list(_saved(group))
+    if len(wanted) != len(found):
+        wanted = _branches(model, [name for name, _ in found]) or wanted
     if len(wanted) != len(found):
         names = [f"'{layer.name}'" for layer, _ in wanted] if len(wanted) > len(found) else [f"'{n}'" for n, _ in found]
         extra = names[min(len(wanted), len(found))]
