@@ -37,8 +37,8 @@ def softmax(x: Array) -> Array:
 
 
 def highway(x: Array, w: list[Array], act: Callable[[Array], Array]) -> Array:
-    gate = sigmoid(dense(x, w[:2]))
-    return act(dense(x, w[2:])) * gate + (1 - gate) * x
+    gate = sigmoid(dense(x, w[2:]))
+    return act(dense(x, w[:2])) * gate + (1 - gate) * x
 
 
 def maxout(x: Array, w: list[Array], features: int) -> Array:
