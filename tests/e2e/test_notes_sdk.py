@@ -420,6 +420,29 @@ def test_weights_frames_and_generators_count_as_in_keras(queue):
         queue.fit(model, tf.ragged.constant([[1.0], [1.0, 2.0]]), y[:2])
 
 
+def test_a_shuffled_data_set_gives_each_epoch_an_order_of_its_own_as_in_keras(queue):
+    numbers = np.random.default_rng(10)
+    x, y = numbers.random((43, 5)), numbers.integers(0, 3, 43)
+
+    def shuffled():
+        return tf.data.Dataset.from_tensor_slices((x, y)).shuffle(40, seed=1).batch(8)
+
+    calls = {
+        "of known length": lambda: {"x": shuffled()},
+        "with steps": lambda: {"x": shuffled(), "steps_per_epoch": 6},
+        "with half an epoch's steps": lambda: {"x": shuffled(), "steps_per_epoch": 3},
+        "from an epoch on": lambda: {"x": shuffled(), "initial_epoch": 1},
+        "shuffled twice": lambda: {"x": shuffled().shuffle(3, seed=2)},
+    }
+    for name, call in calls.items():
+        model = classifier()
+        local = twin(model)
+        expected = local.fit(**call(), epochs=3, verbose=0)
+        history = queue.fit(model, **call(), epochs=3, verbose=0)
+        assert (history.history, history.epoch) == (expected.history, expected.epoch), name
+        assert same(model, local), name
+
+
 def test_each_output_may_have_weights_of_its_own(queue):
     numbers = np.random.default_rng(9)
     entrance = keras.Input((4,), name="in")

@@ -101,6 +101,70 @@ def test_a_py_dataset_that_changes_between_epochs_travels_as_all_its_epochs():
     assert batches.epoch_of_changing(X) is None
 
 
+def passes(stream, *numbers):
+    """Return the labels of some passes over a data set, one behind the other."""
+    every = [[y.numpy() for _, y in stream] for _ in range(max(numbers) + 1)]
+    return np.concatenate([y for number in numbers for y in every[number]])
+
+
+def shuffled(**how):
+    return slices(X, Y).shuffle(72, seed=1, **how).batch(32)
+
+
+def test_a_finite_data_set_that_is_shuffled_travels_as_all_its_epochs():
+    found = read(shuffled(), times=3)
+    assert (found.lengths, found.count, found.per_epoch) == ([[32, 2], [8, 1]] * 3, 9, 3)
+    # Keras begins a pass at the end of each epoch, which it leaves: a shuffling counts it.
+    np.testing.assert_array_equal(found.y, passes(shuffled(), 0, 2, 4))
+
+    # It does not where the length of an epoch is said, nor where it must find it out.
+    found = read(shuffled(), 3, 3)
+    assert (found.count, found.per_epoch) == (9, 3)
+    np.testing.assert_array_equal(found.y, passes(shuffled(), 0, 1, 2))
+    found = read(shuffled(), 1, 8)
+    assert (found.count, found.per_epoch) == (8, 1)
+    np.testing.assert_array_equal(found.y, passes(shuffled(), 0, 1, 2)[: 72 * 2 + 64])
+    found = read(shuffled().filter(lambda *_: True), times=2)
+    assert (found.count, found.per_epoch) == (6, 3)
+    np.testing.assert_array_equal(found.y, passes(shuffled(), 0, 1))
+
+
+def test_a_data_set_whose_passes_are_equal_travels_once():
+    read_rows = []
+
+    def noted(x, y):
+        tf.py_function(lambda one: read_rows.append(int(one)), [y], [])
+        return x, y
+
+    for stream in (slices(X, Y).batch(32), shuffled(reshuffle_each_iteration=False), shuffled().cache()):
+        found = read(stream, times=5)
+        assert (found.count, found.per_epoch) == (3, None)
+    assert read(slices(X, Y).map(noted).batch(32), times=5).count == 3
+    assert len(read_rows) == 2 * 72, "two passes tell"
+    assert read(shuffled()).per_epoch is None, "one epoch has no second order"
+
+
+def test_a_changing_data_set_is_refused_before_all_epochs_are_read_and_where_epochs_are_of_other_lengths():
+    read_rows = []
+
+    def noted(x, y):
+        tf.py_function(lambda one: read_rows.append(int(one)), [y], [])
+        return x, y
+
+    with pytest.raises(CannotTravel, match=r"2250 batches.*other batches in each epoch.*Nothing was sent"):
+        read(slices(X, Y).shuffle(72, seed=1).map(noted).batch(32), times=750)
+    assert len(read_rows) <= 2 * 72
+
+    lengths = iter([3, 2])
+
+    def some():
+        yield from (np.full((4, 2), one, "float32") for one in range(next(lengths)))
+
+    growing = tf.data.Dataset.from_generator(some, output_signature=tf.TensorSpec((4, 2)))
+    with pytest.raises(CannotTravel, match=r"gives 3 batches in one pass and 2 in another"):
+        read(growing, times=2)
+
+
 def test_the_cap_is_said_before_all_is_read(monkeypatch):
     def counted():
         for index in range(1000):

@@ -1,7 +1,7 @@
 """Data sets and generators, read into memory as the batches that were asked for, in order.
 
-A repeated data set whose batches come again travels as one period of them. How much memory this may take is capped; the
-cap is looked at after each batch, and nothing has been sent by then.
+A repeated data set whose batches come again travels as one period of them, a finite one whose passes are equal as one
+pass. How much memory this may take is capped; the cap is looked at after each batch, and nothing has been sent by then.
 """
 
 import hashlib
@@ -39,6 +39,8 @@ class Batches:
     lengths: list[list[int]]
     #: Batches here; one that was asked for and is not here is one of these again.
     count: int
+    #: Batches of an epoch, where a finite data set gave other ones in each and all epochs are here.
+    per_epoch: int | None = None
 
 
 @dataclass(frozen=True)
@@ -85,7 +87,38 @@ def read(stream: Any, asked: Asked, most: int) -> Batches:
     found = _Reader(asked, most, _known(stream, asked))
     for batch in itertools.islice(_items(stream, asked), asked.total):
         found.take(batch)
+    if asked.times > 1 and (_is_dataset(stream) or _is_loader(stream)):
+        _read_on(stream, asked, found)
     return found.end()
+
+
+def _read_on(stream: Any, asked: Asked, found: "_Reader") -> None:
+    """Take the passes that Keras makes after the first, unless the second gives the same as that. Raise as `read`."""
+    once = found.came
+    wanted = once * asked.times if asked.total is None else asked.total
+    if asked.steps is not None and once % asked.steps:
+        return
+    while found.came < wanted:
+        begun = found.came
+        for batch in itertools.islice(_next_pass(stream, asked), None if asked.total is None else wanted - begun):
+            found.take(batch)
+            if found.per_epoch is None and not found.is_as_before(once):
+                found.changes(asked.steps or once, wanted)
+        if found.came != min(begun + once, wanted):
+            raise CannotTravel(
+                f"{asked.argument} gives {once} batches in one pass and {found.came - begun} in another: "
+                f"call .repeat() on it and give {asked.steps_argument}=…, or fit locally."
+            )
+        if found.per_epoch is None:
+            found.cut(once)
+            return
+
+
+def _next_pass(stream: Any, asked: Asked) -> Iterator[Any]:
+    if asked.total is None and _known(stream, asked) is not None:
+        # At the end of an epoch of known length Keras begins a pass, too, which it leaves. A shuffling counts it.
+        iter(stream)
+    return _items(stream, asked)
 
 
 def _known(stream: Any, asked: Asked) -> int | None:
@@ -150,6 +183,31 @@ class _Reader:
         self._order: list[bytes] = []
         self._kept: dict[bytes, _Batch] = {}
         self._bytes = 0
+        #: Batches of an epoch, once it is known that each epoch gives other ones.
+        self.per_epoch: int | None = None
+
+    @property
+    def came(self) -> int:
+        """Batches so far."""
+        return len(self._order)
+
+    def is_as_before(self, once: int) -> bool:
+        """Whether the newest batch equals the one so many batches before it."""
+        return self._order[-1] == self._order[-1 - once]
+
+    def changes(self, per_epoch: int, total: int) -> None:
+        """Know that all epochs will come, with so many batches in all. Raise `CannotTravel` when the cap forbids it."""
+        first = self._bytes_of(self._order[:per_epoch])
+        self.per_epoch, self._known = per_epoch, total
+        if first * (total // per_epoch) > self._most:
+            self._refuse(self._most)
+
+    def cut(self, count: int) -> None:
+        """Forget all but the first batches."""
+        del self._order[count:]
+
+    def _bytes_of(self, order: list[bytes]) -> int:
+        return sum(arrays.size(*self._kept[key]) for key in order)
 
     def take(self, item: Any) -> None:
         """Take one batch. Raise `CannotTravel` when the cap is exceeded, or certainly will be."""
@@ -168,10 +226,11 @@ class _Reader:
         total = self._known or self._asked.total
         first = arrays.size(*self._kept[self._order[0]])
         whole = "" if total is None else f" ({total} batches, about {_shown(total * first)})"
+        why = "" if self.per_epoch is None else " It gives other batches in each epoch, and so all epochs would travel."
         raise CannotTravel(
             f"{self._asked.argument} would travel as more than {_shown(min(least, self._most))}{whole}; the limit is "
-            f"{_shown(self._most)}. Nothing was sent. Raise max_dataset_mb=… or FITQ_MAX_DATASET_MB, ask for fewer "
-            "steps, or put the data on the volume as TFRecord or .npy and submit a spec."
+            f"{_shown(self._most)}.{why} Nothing was sent. Raise max_dataset_mb=… or FITQ_MAX_DATASET_MB, ask for "
+            "fewer steps, or put the data on the volume as TFRecord or .npy and submit a spec."
         )
 
     def end(self) -> Batches:
@@ -184,11 +243,11 @@ class _Reader:
             [rows, len(list(group))]
             for rows, group in itertools.groupby(len(arrays.leaves(batch[0])[0]) for batch in batches)
         ]
-        if sum(arrays.size(*batch) for batch in batches) > self._most:
+        if self._bytes_of(order) > self._most:
             self._refuse(self._most)
         x, y, weights = (self._joined([batch[part] for batch in batches]) for part in range(3))
         assert x is not None  # noqa: S101 - every batch has inputs
-        return Batches(x, y, weights, lengths, len(order))
+        return Batches(x, y, weights, lengths, len(order), self.per_epoch)
 
     def _joined(self, parts: list[Arrays | None]) -> Arrays | None:
         present = [part for part in parts if part is not None]
@@ -206,7 +265,9 @@ class _Reader:
 
     def _period(self) -> int:
         """Return after how many batches they come again; refuse when the data ran out within an epoch."""
-        came, asked = len(self._order), self._asked
+        came, asked = self.came, self._asked
+        if self.per_epoch is not None:
+            return _shortest_period(self._order)
         if asked.total is None:
             return came
         if came < asked.total:

@@ -30,6 +30,8 @@ class Data:
     lengths: list[list[int]] | None = None
     #: Batches, where the data came in batches.
     count: int | None = None
+    #: Batches of an epoch, where a data set gave other ones in each and all epochs are here.
+    per_epoch: int | None = None
 
     @property
     def bytes(self) -> int:
@@ -50,7 +52,7 @@ def read(x: Any, y: Any, sample_weight: Any, asked: Asked, most: int) -> Data:
         if value is not None:
             raise CannotTravel(f"{asked.argument} brings its own batches: give no {name} beside it.")
     found = batches.read(x, asked, most)
-    return Data(found.x, found.y, found.sample_weight, found.lengths, found.count)
+    return Data(found.x, found.y, found.sample_weight, found.lengths, found.count, found.per_epoch)
 
 
 def _of_arrays(x: Any, y: Any, sample_weight: Any, argument: str) -> Data:

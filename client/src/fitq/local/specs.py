@@ -41,6 +41,7 @@ def of_fit(call: Fit, upload: Upload) -> Prepared:
     most = batches.most_bytes(call.extras.max_dataset_mb)
     asked = Asked("x", call.steps_per_epoch, "steps_per_epoch", call.epochs - call.initial_epoch)
     train = sources.read(call.x, call.y, call.sample_weight, asked, most)
+    call = replace(call, steps_per_epoch=call.steps_per_epoch or train.per_epoch)
     if call.class_weight is not None:
         _check_class_weight(train)
     validation = _validation(call, most)
