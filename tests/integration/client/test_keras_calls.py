@@ -1,6 +1,7 @@
 """Keras's objects on their way to a job spec: what travels, as what, and what is refused by name."""
 
 import inspect
+import json
 import subprocess
 import sys
 
@@ -11,7 +12,7 @@ import pytest
 import tensorflow as tf
 from keras import layers
 
-from fitq.calls import Extras, Fit
+from fitq.calls import Evaluate, Extras, Fit, Predict
 from fitq.errors import CannotTravel
 from fitq.jobs import Queue
 from fitq.local import arrays, callbacks, compiled, rates, specs
@@ -38,6 +39,16 @@ def uploads():
 def fit_call(model, x, y=None, **arguments):
     defaults = {n: p.default for n, p in inspect.signature(keras.Model.fit).parameters.items() if n != "self"}
     return Fit(model=model, **{**defaults, "x": x, "y": y, "extras": Extras(), **arguments})
+
+
+def call_of(kind, x, y=None, **arguments):
+    """Return a call of `Fit`, `Evaluate` or `Predict` on a small model."""
+    if kind is Fit:
+        return fit_call(with_compile(small()), x, y, **arguments)
+    keras_own = inspect.signature(getattr(keras.Model, kind.__name__.lower())).parameters
+    defaults = {n: p.default for n, p in keras_own.items() if n not in {"self", "kwargs"}}
+    given = {"x": x} if kind is Predict else {"x": x, "y": y}
+    return kind(model=with_compile(small()), **{**defaults, **given, "extras": Extras(), **arguments})
 
 
 def test_the_signatures_are_those_of_keras():
@@ -269,4 +280,61 @@ def test_contradictions_are_said_before_anything_is_sent():
     }.items():
         with pytest.raises(CannotTravel, match=word):
             specs.of_fit(fit_call(model, **{"x": x, "y": y, **arguments}), upload)
+    assert sent == []
+
+
+SPEC_OF = {Fit: specs.of_fit, Evaluate: specs.of_evaluate, Predict: specs.of_predict}
+
+
+@pytest.mark.parametrize(
+    ("kind", "argument"),
+    [
+        *((Fit, name) for name in ("epochs", "batch_size", "initial_epoch", "steps_per_epoch")),
+        *((Fit, name) for name in ("validation_steps", "validation_batch_size", "validation_freq")),
+        *((kind, name) for kind in (Evaluate, Predict) for name in ("batch_size", "steps")),
+    ],
+)
+def test_a_count_is_any_whole_number_and_nothing_else(kind, argument):
+    x, y = np.zeros((40, 4)), np.zeros((40, 3))
+    more = {"epochs": 9, "validation_data": (x, y)} if kind is Fit else {}
+    sent, upload = uploads()
+    for whole in (3, np.int64(3), np.int32(3), np.uint8(3), np.array(3), tf.constant(3)):
+        spec = SPEC_OF[kind](call_of(kind, x, y, **more | {argument: whole}), upload).spec
+        place = json.loads(json.dumps(spec.get("fit", spec)))
+        assert (place[argument], type(place[argument])) == (3, int)
+    if argument not in {"epochs", "initial_epoch", "validation_freq"}:
+        nothing, zero = (call_of(kind, x, y, **more | {argument: value}) for value in (None, np.int64(0)))
+        assert SPEC_OF[kind](zero, upload).spec.get("fit") == SPEC_OF[kind](nothing, upload).spec.get("fit")
+
+    sent.clear()
+    for wrong in (np.ceil(40 / 8), 5.0, "3", True, np.True_, [2], np.array([3]), -1):
+        if argument == "epochs" and wrong == -1:
+            continue
+        remedy = r"every so many|1 or more" if argument == "validation_freq" else r"int\(|such as|or more"
+        with pytest.raises(CannotTravel, match=f"^{argument}.*({remedy})"):
+            SPEC_OF[kind](call_of(kind, x, y, **more | {argument: wrong}), upload)
+    assert sent == []
+
+
+def test_numpy_s_other_scalars_travel_too():
+    x, y = np.zeros((40, 4)), np.arange(40) % 3
+    model = with_compile(small(), loss="sparse_categorical_crossentropy", loss_weights=[np.float32(0.5)])
+    sent, upload = uploads()
+    extras = Extras(
+        seed=np.int64(3), priority=np.int8(2), resources={"memory_mb": np.int64(4096)}, timeout_s=np.int64(9)
+    )
+    arguments = {"validation_split": np.float32(0.3), "shuffle": np.False_, "extras": extras}
+    call = fit_call(model, x, y, class_weight={np.int64(1): np.float32(0.5), 2.0: np.int32(2)}, **arguments)
+    spec = json.loads(json.dumps(specs.of_fit(call, upload).spec))
+    assert (spec["data"]["validation"], spec["data"]["shuffle"]) == ({"split": 0.3}, False)
+    assert spec["fit"]["class_weight"] == {"1": 0.5, "2": 2.0}
+    assert (spec["compile"]["loss_weights"], spec["seed"], spec["priority"]) == ([0.5], 3, 2)
+    assert spec["resources"] == {"memory_mb": 4096, "time_limit_s": 9.0}
+
+    sent.clear()
+    for wrong in ("0.3", None, 1.5, -0.1, float("nan")):
+        with pytest.raises(CannotTravel, match="validation_split must be"):
+            specs.of_fit(fit_call(model, x, y, validation_split=wrong), upload)
+    with pytest.raises(CannotTravel, match="timeout_s must be"):
+        specs.of_fit(fit_call(model, x, y, extras=Extras(timeout_s="soon")), upload)
     assert sent == []

@@ -11,7 +11,7 @@ import numpy as np
 
 from fitq.calls import Evaluate, Extras, Fit, Predict
 from fitq.errors import CannotTravel
-from fitq.local import architecture, arrays, batches, callbacks, checkpoint, compiled, progress, sources, state
+from fitq.local import architecture, arrays, batches, callbacks, checkpoint, compiled, progress, scalars, sources, state
 from fitq.local.batches import Asked
 from fitq.local.callbacks import Translated
 from fitq.local.sources import Data, Upload
@@ -35,6 +35,7 @@ class Prepared:
 def of_fit(call: Fit, upload: Upload) -> Prepared:
     """Return a train job. Everything is checked before anything is sent. Raise `CannotTravel`."""
     progress.level(call.verbose)
+    call = scalars.plain(call)
     architecture.check(call.model)
     _check_fit(call)
     call = replace(call, steps_per_epoch=call.steps_per_epoch or batches.epoch_of_changing(call.x))
@@ -80,8 +81,6 @@ def _check_fit(call: Fit) -> None:
         raise CannotTravel(f"epochs={call.epochs} must be more than initial_epoch={call.initial_epoch}.")
     if not isinstance(call.shuffle, bool):
         raise CannotTravel(f"shuffle={call.shuffle!r} cannot travel: it is True or False.")
-    if not isinstance(call.validation_freq, int):
-        raise CannotTravel("validation_freq must be a whole number: validate every so many epochs.")
     if call.validation_split and batches.is_stream(call.x):
         raise CannotTravel("validation_split needs arrays; give validation_data=… beside a data set.")
 
@@ -136,6 +135,7 @@ def _fit(call: Fit, train: Data, validation: Data | float | None) -> dict[str, A
 def of_evaluate(call: Evaluate, upload: Upload) -> Prepared:
     """Return an evaluate job. Raise `CannotTravel`."""
     progress.level(call.verbose)
+    call = scalars.plain(call)
     callbacks.refuse_all(call.callbacks, "evaluate")
     architecture.check(call.model)
     most = batches.most_bytes(call.extras.max_dataset_mb)
@@ -159,6 +159,7 @@ def of_evaluate(call: Evaluate, upload: Upload) -> Prepared:
 def of_predict(call: Predict, upload: Upload) -> Prepared:
     """Return a predict job. Raise `CannotTravel`."""
     progress.level(call.verbose)
+    call = scalars.plain(call)
     callbacks.refuse_all(call.callbacks, "predict")
     architecture.check(call.model)
     most = batches.most_bytes(call.extras.max_dataset_mb)
