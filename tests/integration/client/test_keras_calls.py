@@ -338,3 +338,29 @@ def test_numpy_s_other_scalars_travel_too():
     with pytest.raises(CannotTravel, match="timeout_s must be"):
         specs.of_fit(fit_call(model, x, y, extras=Extras(timeout_s="soon")), upload)
     assert sent == []
+
+
+def test_class_weights_that_are_none_are_said_before_anything_is_sent():
+    x, y = np.zeros((40, 4)), np.arange(40) % 3
+    model = with_compile(small(), loss="sparse_categorical_crossentropy")
+    sent, upload = uploads()
+    for wrong, remedy in (
+        ("balanced", "compute_class_weight"),
+        ([1.0, 2.0, 0.5], r"dict\(enumerate"),
+        (np.ones(3), r"dict\(enumerate"),
+        ({"a": 1.0}, "from 0"),
+        ({"0": 1.0}, "from 0"),
+        ({-1: 1.0}, "from 0"),
+        ({0.5: 1.0}, "from 0"),
+        ({None: 1.0}, "from 0"),
+        ({0: "heavy"}, "0 or more"),
+        ({0: [1.0]}, "0 or more"),
+        ({0: -1.0}, "0 or more"),
+        ({0: float("nan")}, "0 or more"),
+        ({0: np.float32("inf")}, "0 or more"),
+    ):
+        with pytest.raises(CannotTravel, match=f"(?s)^class_weight.*{remedy}"):
+            specs.of_fit(fit_call(model, x, y, class_weight=wrong), upload)
+    assert sent == []
+    # To Keras, no weights are as good as none.
+    assert "class_weight" not in specs.of_fit(fit_call(model, x, y, class_weight={}), upload).spec["fit"]

@@ -4,6 +4,7 @@ import math
 import operator
 from collections.abc import Mapping
 from dataclasses import replace
+from reprlib import repr as shown
 from typing import Any, TypeVar
 
 import numpy as np
@@ -19,6 +20,8 @@ _OPTIONAL = ("batch_size", "steps_per_epoch", "validation_steps", "validation_ba
 _LEAST = {"epochs": None, "initial_epoch": 0, "validation_freq": 1}
 #: What to do about a value that is no whole number, where there is more to say than `int`.
 _REMEDIES = {"validation_freq": "validate every so many epochs, as validation_freq=2 does"}
+#: An example of class weights.
+_WEIGHTS = "{0: 1.0, 1: 2.5}"
 
 
 def plain(call: Called) -> Called:
@@ -31,6 +34,7 @@ def plain(call: Called) -> Called:
         if hasattr(call, name):
             made[name] = count(getattr(call, name), name, least=least)
     if isinstance(call, Fit):
+        made["class_weight"] = _class_weight(call.class_weight)
         made["validation_split"] = _share(call.validation_split)
         made["shuffle"] = bool(call.shuffle) if isinstance(call.shuffle, np.bool_) else call.shuffle
     return replace(call, **made)
@@ -52,7 +56,7 @@ def count(value: Any, argument: str, *, least: int | None = None) -> int:
 def _no_count(value: Any, argument: str) -> CannotTravel:
     numeric = isinstance(value, (float, str, bool, np.generic))
     remedy = "put int(…) around it" if numeric else f"give one, such as {argument}=10"
-    return CannotTravel(f"{argument} must be a whole number, not {value!r}: {_REMEDIES.get(argument, remedy)}.")
+    return CannotTravel(f"{argument} must be a whole number, not {shown(value)}: {_REMEDIES.get(argument, remedy)}.")
 
 
 def number(value: Any) -> float:
@@ -71,7 +75,38 @@ def _share(value: Any) -> float:
     found = number(value)
     if not 0 <= found < 1:
         raise CannotTravel(
-            f"validation_split must be a number from 0 up to 1, not {value!r}: 0.2 is every fifth sample."
+            f"validation_split must be a number from 0 up to 1, not {shown(value)}: 0.2 is every fifth sample."
+        )
+    return found
+
+
+def _class_weight(given: Any) -> dict[int, float] | None:
+    """Return the classes' weights by their numbers; none, as in Keras, is as if nothing were given."""
+    if given is None:
+        return None
+    if not isinstance(given, Mapping):
+        asked = f"class_weight must be a dictionary such as {_WEIGHTS}, not {shown(given)}"
+        balance = "scikit-learn's compute_class_weight('balanced', classes=…, y=…) gives such weights, class by class"
+        raise CannotTravel(
+            f"{asked}: {balance if isinstance(given, str) else 'dict(enumerate(…)) makes one of a list'}."
+        )
+    return {_class(key): _weight(key, value) for key, value in given.items()} or None
+
+
+def _class(key: Any) -> int:
+    found = number(key)
+    if not (found >= 0 and found.is_integer()):
+        raise CannotTravel(
+            f"class_weight names the class {shown(key)}: give the classes' numbers in y, from 0, as in {_WEIGHTS}."
+        )
+    return int(found)
+
+
+def _weight(key: Any, value: Any) -> float:
+    found = number(value)
+    if not 0 <= found < math.inf:
+        raise CannotTravel(
+            f"class_weight[{shown(key)}] must be a number, 0 or more, not {shown(value)}, as in {_WEIGHTS}."
         )
     return found
 
@@ -84,7 +119,9 @@ def _extras(extras: Extras) -> Extras:
     if extras.timeout_s is not None:
         made["timeout_s"] = number(extras.timeout_s)
         if not made["timeout_s"] > 0:
-            raise CannotTravel(f"timeout_s must be a number of seconds, not {extras.timeout_s!r}: 600 is ten minutes.")
+            raise CannotTravel(
+                f"timeout_s must be a number of seconds, not {shown(extras.timeout_s)}: 600 is ten minutes."
+            )
     if extras.resources:
         given: Mapping[str, Any] = extras.resources
         made["resources"] = {key: one.item() if isinstance(one, np.generic) else one for key, one in given.items()}

@@ -128,7 +128,7 @@ def _fit(call: Fit, train: Data, validation: Data | float | None) -> dict[str, A
             fit["validation_steps"] = call.validation_steps
         fit["validation_batch_size"] = call.validation_batch_size or call.batch_size or 32
     if call.class_weight is not None:
-        fit["class_weight"] = {str(int(key)): float(value) for key, value in call.class_weight.items()}
+        fit["class_weight"] = {str(key): value for key, value in call.class_weight.items()}
     return fit
 
 
