@@ -31,19 +31,19 @@ _NUL = re.compile(r"(?<!\\)(?:\\\\)*\\u0000")
 Body = TypeVar("Body", bound=BaseModel)
 
 
-def read_json() -> Any:
+def read_json(most: int = SPEC_BYTES) -> Any:
     """Return the request's JSON value.
 
     Raises:
         UnsupportedMediaType: It is not declared as plain JSON.
-        TooLarge: It has more than `SPEC_BYTES` bytes, whatever its Content-Length says.
+        TooLarge: It has more than `most` bytes, whatever its Content-Length says.
         BadRequest: It is empty, not UTF-8, not JSON, too deep, repeats a key, or holds a number or
             a character that a database cannot.
     """
     coding = request.headers.get("Content-Encoding", "identity")
     if request.mimetype != "application/json" or coding != "identity":
         raise UnsupportedMediaType("The body must be JSON (Content-Type: application/json), not compressed.")
-    return strict_json(_read())
+    return strict_json(_read(most))
 
 
 def is_octets() -> bool:
@@ -64,9 +64,9 @@ def pieces() -> Iterator[bytes]:
             yield piece
 
 
-def read_model(model: type[Body]) -> Body:
-    """Return the request's JSON body as `model`."""
-    return _validated(model, read_json())
+def read_model(model: type[Body], most: int = SPEC_BYTES) -> Body:
+    """Return the request's JSON body, of so many bytes at most, as `model`."""
+    return _validated(model, read_json(most))
 
 
 def read_optional(model: type[Body]) -> Body:
@@ -84,15 +84,15 @@ def _validated(model: type[Body], value: Any) -> Body:
         raise BadSpec(f"{fields[0].pointer or 'The body'}: {fields[0].message}", fields=fields) from error
 
 
-def _read() -> bytes:
-    too_large = TooLarge(f"The body may have at most {SPEC_BYTES} bytes; larger data belongs on the volume.")
-    if (request.content_length or 0) > SPEC_BYTES:
+def _read(most: int) -> bytes:
+    too_large = TooLarge(f"The body may have at most {most} bytes; larger data belongs on the volume.")
+    if (request.content_length or 0) > most:
         raise too_large
     data = bytearray()
     # A chunked body has no length: stop at the first byte too many.
-    while len(data) <= SPEC_BYTES and (part := request.stream.read(SPEC_BYTES + 1 - len(data))):
+    while len(data) <= most and (part := request.stream.read(most + 1 - len(data))):
         data += part
-    if len(data) > SPEC_BYTES:
+    if len(data) > most:
         raise too_large
     return bytes(data)
 

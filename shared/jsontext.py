@@ -7,7 +7,9 @@ from typing import Any
 from shared.errors import BadSpec, FieldError
 
 #: Limits on a configuration. Keras 3 writes about 20 objects and arrays for each layer.
-TEXT_BYTES_MOST = 1_000_000
+TEXT_BYTES_MOST = 4_000_000
+#: The same for YAML and Python's literals, which take more time and memory to read.
+SLOW_TEXT_BYTES_MOST = 1_000_000
 DEPTH_MOST = 32
 NODES_MOST = 40_000
 VALUES_MOST = 200_000

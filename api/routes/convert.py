@@ -7,10 +7,13 @@ from flask_openapi.models.tag import Tag
 from api import answers, body, problems, schemas
 from shared import architecture
 from shared.errors import BadSpec, FieldError
+from shared.jsontext import TEXT_BYTES_MOST
 
 blueprint = APIBlueprint("convert", __name__, abp_tags=[Tag(name="models")])
 
 _HERE = "/architecture"
+#: Room for the longest text as a string of JSON, in which each quotation mark takes two bytes.
+_BODY_BYTES = 2 * TEXT_BYTES_MOST
 
 
 @blueprint.post(
@@ -23,7 +26,7 @@ _HERE = "/architecture"
 )
 def convert() -> Response:
     """Convert an architecture that any Keras wrote to Keras 3; name everything that cannot be converted."""
-    asked = body.read_model(schemas.ConvertBody)
+    asked = body.read_model(schemas.ConvertBody, most=_BODY_BYTES)
     try:
         config, changes = architecture.converted(asked.architecture)
     except BadSpec as error:

@@ -4,7 +4,7 @@ import ast
 import re
 from typing import Any
 
-from shared.jsontext import DEPTH_MOST, TEXT_BYTES_MOST, refused
+from shared.jsontext import DEPTH_MOST, SLOW_TEXT_BYTES_MOST, refused
 
 _STRING = r"""[uU]?(?:'(?:[^'\\\n]|\\[^\n])*'|"(?:[^"\\\n]|\\[^\n])*")"""
 _TOKEN = re.compile(
@@ -23,8 +23,8 @@ def parsed(text: str, *, pointer: str = "") -> Any:
     Raises:
         BadSpec: It is something else, too long, or nested too deep; nothing of it is ever run.
     """
-    if len(text.encode("utf-8", "surrogatepass")) > TEXT_BYTES_MOST:
-        raise refused(f"The text is longer than {TEXT_BYTES_MOST} bytes.", pointer)
+    if len(text.encode("utf-8", "surrogatepass")) > SLOW_TEXT_BYTES_MOST:
+        raise refused(f"The text is longer than {SLOW_TEXT_BYTES_MOST} bytes.", pointer)
     _scan(text, pointer)
     try:
         return ast.literal_eval(text.strip())

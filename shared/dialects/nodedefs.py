@@ -114,6 +114,10 @@ def _call(operation: str, call: Call, constants: dict[str, Any], attributes: _At
         ("squeeze_dims", "squeeze_dims"),
         ("alpha", "alpha"),
         ("block_size",) * 2,
+        ("exclusive",) * 2,
+        ("reverse",) * 2,
+        ("align_corners",) * 2,
+        ("half_pixel_centers",) * 2,
     ):
         if (held := attributes.get(old)) is not None:
             kwargs[new] = held

@@ -1,10 +1,14 @@
 """Classes and arguments that older Keras versions called differently. Pure."""
 
+import re
+from collections.abc import Iterator
 from typing import Any
 
 from shared.allowlist.lookup import Entry
+from shared.allowlist.values import Ref, Value
 
 _RANKS = (1, 2, 3)
+_NUMBER = re.compile(r"-?\d{1,15}(\.\d{1,15})?(e-?\d{1,2})?")
 
 #: Keras 3's name of a class. Those that `allowlist.catalog.OTHER_NAMES` knows are not repeated.
 CLASSES: dict[str, str] = {
@@ -99,10 +103,32 @@ def arguments(entry: Entry, config: dict[str, Any]) -> tuple[dict[str, Any], dic
             if new in config:
                 continue
             names[new] = old
-        made[new] = _VALUES.get(new, {}).get(value, value) if isinstance(value, str) else value
+        known = _VALUES.get(new, {}).get(value, value) if isinstance(value, str) else value
+        made[new] = _taken(entry.arguments[new], known)
     if isinstance(made.get("padding"), str):
         made["padding"] = made["padding"].lower()
     return made, names
+
+
+def _taken(kind: Value | Ref, value: Any) -> Any:
+    """Return a number that was written as text, or a whole one with a point, as the argument takes it."""
+    if isinstance(kind, Ref) or kind.accepts(value):
+        return value
+    return next((one for one in _numbers(value) if kind.accepts(one)), value)
+
+
+def _numbers(value: Any) -> Iterator[Any]:
+    if isinstance(value, list):
+        yield from ([int(one) if _is_whole(one) else one for one in value],)
+    if _is_whole(value):
+        yield int(value)
+    if isinstance(value, str) and _NUMBER.fullmatch(value):
+        number = float(value)
+        yield from (int(number), number) if number.is_integer() else (number,)
+
+
+def _is_whole(value: Any) -> bool:
+    return isinstance(value, float) and value.is_integer()
 
 
 def _new(entry: Entry, old: str) -> str | None:

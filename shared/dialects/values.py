@@ -32,7 +32,9 @@ def dtype(value: Any) -> Any:
     if value.get("class_name") in {"Policy", "PolicyV1", "DTypePolicy", "FloatDTypePolicy"} and isinstance(
         config, dict
     ):
-        return config.get("name")
+        # TensorFlow 2.0 and 2.1 had a policy of whatever comes in.
+        name = config.get("name")
+        return None if name in {"infer", "_infer"} else name
     return value
 
 

@@ -16,7 +16,7 @@ import yaml
 from yaml import events
 
 from shared.errors import BadSpec
-from shared.jsontext import DEPTH_MOST, INTEGER_MOST, TEXT_BYTES_MOST, VALUES_MOST, refused
+from shared.jsontext import DEPTH_MOST, INTEGER_MOST, SLOW_TEXT_BYTES_MOST, VALUES_MOST, refused
 
 #: libyaml where it is there: it reads a long text in a fraction of a second.
 _LOADER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
@@ -242,8 +242,8 @@ def parsed(text: str, *, pointer: str = "") -> Any:
     Raises:
         BadSpec: It is no YAML, too long or too deep, or holds a Python object that is not known to be plain.
     """
-    if len(text.encode("utf-8", "surrogatepass")) > TEXT_BYTES_MOST:
-        raise refused(f"The YAML text is longer than {TEXT_BYTES_MOST} bytes.", pointer)
+    if len(text.encode("utf-8", "surrogatepass")) > SLOW_TEXT_BYTES_MOST:
+        raise refused(f"The YAML text is longer than {SLOW_TEXT_BYTES_MOST} bytes.", pointer)
     reader = _Reader(pointer)
     try:
         for event in yaml.parse(text, Loader=_LOADER):

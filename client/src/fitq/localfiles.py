@@ -5,6 +5,7 @@ own file. A folder of images is uploaded as one archive, and so are the files of
 name by what they begin with; an architecture's text becomes part of the job.
 """
 
+import json
 import tempfile
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
@@ -15,8 +16,10 @@ from fitq.errors import BadSpecFile
 
 #: What a local file's name begins with in a job.
 PREFIX = "file:"
-#: Bytes of an architecture's text, at most: the server takes no larger job.
-TEXT_BYTES = 1_000_000
+#: Bytes of an architecture's text, at most; the server takes no larger one.
+TEXT_BYTES = 4_000_000
+#: From so many characters on, a text's indentation is left out.
+_LONG = 500_000
 #: Fields of models and sources whose values are files.
 _FIELDS = frozenset({"npz", "npy", "labels", "csv", "parquet", "tfrecord", "images", "sample_weight"})
 _MODEL_FIELDS = frozenset({"upload", "weights"})
@@ -101,11 +104,28 @@ class LocalFiles:
             content = path.read_bytes()
             if len(content) > TEXT_BYTES:
                 raise BadSpecFile(f"{self._name}: {pointer}: '{path}' has more than {TEXT_BYTES} bytes.")
-            return content.decode("utf-8-sig")
+            return compact(content.decode("utf-8-sig"))
         except UnicodeDecodeError as error:
             raise BadSpecFile(f"{self._name}: {pointer}: '{path}' is no text: it is not UTF-8.") from error
         except OSError as error:
             raise BadSpecFile(f"{self._name}: {pointer}: '{path}' cannot be read: {error.strerror}.") from error
+
+
+def compact(text: str) -> str:
+    """Return a text as it is, a long one of JSON without what only indents it, so that a job can hold it."""
+    if len(text) <= _LONG:
+        return text
+    try:
+        return json.dumps(json.loads(text, object_pairs_hook=_unique), separators=(",", ":"))
+    except (ValueError, RecursionError):
+        return text
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        raise ValueError("a key stands twice, which the server says better")
+    return found
 
 
 def is_local(value: Any) -> bool:

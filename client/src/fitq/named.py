@@ -7,7 +7,7 @@ from typing import Any
 
 from fitq import specfile
 from fitq.errors import BadSpecFile
-from fitq.localfiles import PREFIX, TEXT_BYTES
+from fitq.localfiles import PREFIX, TEXT_BYTES, compact
 
 #: The kind of source that a file's ending stands for.
 _KINDS = {
@@ -137,4 +137,4 @@ def _described(path: Path, said: str, input_shape: list[int | None] | None) -> d
         return {"layers": value, "input_shape": input_shape}
     if isinstance(value, dict) and "layers" in value and not {"class_name", "config"} & set(value):
         return value if input_shape is None else {**value, "input_shape": input_shape}
-    return {"architecture": said}
+    return {"architecture": compact(said)}

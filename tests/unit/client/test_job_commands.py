@@ -104,6 +104,17 @@ def test_a_model_is_told_by_its_file(run, args, model):
     assert said(run("train", *args, "--data", "digits", "-o", "json"))["model"] == model
 
 
+def test_an_architecture_of_megabytes_is_sent_without_its_indentation(run, tmp_path):
+    (tmp_path / "large.json").write_text('{"class_name": "Sequential",' + " " * 1_500_000 + '"config": []}')
+    (tmp_path / "twice.json").write_text('{"class_name": "A",' + " " * 600_000 + '"class_name": "B", "config": []}')
+
+    done = run("train", "--model", "large.json", "--data", "digits", "-o", "json")
+    assert said(done)["model"] == {"architecture": '{"class_name":"Sequential","config":[]}'}
+    # Which of two is meant, the server asks.
+    asked = said(run("train", "--model", "twice.json", "--data", "digits", "-o", "json"))
+    assert asked["model"] == {"architecture": (tmp_path / "twice.json").read_text()}
+
+
 def test_a_model_of_a_job_may_be_named_shortly(run, server):
     job_id = server.add(1)
     done = run("train", "--model", job_id[-8:], "--checkpoint", "3", "--data", "digits", "-o", "json")

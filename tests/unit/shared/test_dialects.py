@@ -128,6 +128,40 @@ def test_hard_sigmoid_is_the_function_of_its_keras() -> None:
     assert architecture.checked(new)["config"]["layers"][0]["config"]["recurrent_activation"] == "hard_sigmoid"
 
 
+@pytest.mark.parametrize(
+    ("given", "argument", "taken"),
+    [
+        ({"class_name": "Dropout", "config": {"p": "0.5"}}, "rate", 0.5),
+        ({"class_name": "Dense", "config": {"output_dim": "4"}}, "units", 4),
+        ({"class_name": "Dense", "config": {"units": 4.0}}, "units", 4),
+        ({"class_name": "Conv2D", "config": {"filters": 4.0, "kernel_size": [3.0, 3.0]}}, "kernel_size", [3, 3]),
+        (
+            {
+                "class_name": "Dense",
+                "config": {"units": 4, "dtype": {"class_name": "Policy", "config": {"name": "infer"}}},
+            },
+            "units",
+            4,
+        ),
+    ],
+)
+def test_numbers_and_types_in_odd_forms_are_taken(given: Any, argument: str, taken: Any) -> None:
+    (layer,) = architecture.converted(old(given))[0]["config"]["layers"]
+    assert layer["config"][argument] == taken
+    assert type(layer["config"][argument]) is type(taken)
+
+
+def test_what_is_no_number_stays_what_it_is() -> None:
+    (pointer, message), *_ = wrong(old(dense(units="4.5")))
+    assert (pointer, "'4.5'" in message) == ("/config/0/config/units", True)
+
+
+def test_an_indented_text_of_megabytes_is_read() -> None:
+    given = old(dense(batch_input_shape=(None, 4)))
+    text = json.dumps(given).replace("{", "{" + " " * 300_000)
+    assert architecture.converted(text) == architecture.converted(given)
+
+
 def test_everything_that_cannot_be_is_named_where_it_stood() -> None:
     given = old(
         dense(batch_input_shape=[None, 4], init="glorot_uniform", name="first"),
