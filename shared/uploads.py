@@ -6,6 +6,7 @@ being deleted.
 """
 
 import os
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -196,9 +197,9 @@ def _new(connection: Connection, sha256: str, size: int, name: str | None = None
 
 def _opened(connection: Connection, sha256: str, size: int, name: str | None = None) -> Any:
     """Return an upload's row, locked; a new one if there is none."""
-    seen = _new(connection, sha256, size, name).on_conflict_do_update(
-        index_elements=["sha256"], set_={"seen_at": now()}
-    )
+    # The newest name counts: it is that of the file which somebody has at hand.
+    changes = {"seen_at": now()} | ({} if name is None else {"name": name})
+    seen = _new(connection, sha256, size, name).on_conflict_do_update(index_elements=["sha256"], set_=changes)
     return connection.execute(seen.returning(*uploads.c)).one()
 
 
@@ -266,6 +267,26 @@ def of_model(connection: Connection, job_id: str) -> list[tuple[str, str]]:
         job_inputs.c.job_id == job_id, job_inputs.c.pointer == "/model/upload"
     )
     return [(row.pointer, row.sha256) for row in connection.execute(query)]
+
+
+def called(connection: Connection, job_id: str) -> dict[str, str]:
+    """Return what a job's uploads are called in sentences for its user, by their references.
+
+    That is an upload's name where no other of the job's has the same, else the field of the spec that names it.
+    """
+    query = (
+        sa.select(job_inputs.c.sha256, job_inputs.c.pointer, job_inputs.c.role, uploads.c.name)
+        .outerjoin(uploads, uploads.c.sha256 == job_inputs.c.sha256)
+        .where(job_inputs.c.job_id == job_id, job_inputs.c.pointer.is_not(None))
+    )
+    found = sorted(connection.execute(query), key=lambda row: (len(row.role), row.role), reverse=True)
+    # The first field that names a content comes last, and stays.
+    rows = {row.sha256: row for row in found}
+    times = Counter(refs.shown(row.name) for row in rows.values())
+    return {
+        refs.ref(sha256): refs.shown(row.name if times[refs.shown(row.name)] == 1 else None, row.pointer)
+        for sha256, row in rows.items()
+    }
 
 
 def _held(connection: Connection, wanted: set[str]) -> set[str]:

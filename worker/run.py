@@ -13,7 +13,7 @@ import time
 import psutil
 import structlog
 
-from shared import checkpoints, db, failpoints, jobs, log, store
+from shared import checkpoints, db, failpoints, jobs, log, store, uploads
 from shared.checkpoints import Retention, Saved
 from shared.failpoints import Point
 from shared.jobs import Attempt
@@ -142,8 +142,8 @@ def _run(host: Host, attempt: Attempt, lease: Lease, reporter: Reporter) -> Endi
         running.kill()
 
 
-def _found(host: Host, attempt: Attempt, lease: Lease) -> tuple[list[Saved], int] | None:
-    """Return the job's checkpoints, and the bytes that the volume holds where these are limited.
+def _found(host: Host, attempt: Attempt, lease: Lease) -> tuple[list[Saved], int, dict[str, str]] | None:
+    """Return the job's checkpoints, the bytes that the volume holds where these are limited, what uploads are called.
 
     Wait out an outage of the database; None when that takes too long.
     """
@@ -151,7 +151,8 @@ def _found(host: Host, attempt: Attempt, lease: Lease) -> tuple[list[Saved], int
         try:
             with db.read(host.engine) as connection:
                 used = 0 if host.settings.volume_max_mb is None else usage.used_bytes(connection)
-                return checkpoints.listed(connection, attempt.job_id), used
+                called = uploads.called(connection, attempt.job_id)
+                return checkpoints.listed(connection, attempt.job_id), used, called
         except Exception as error:
             if not db.is_away(error):
                 raise
@@ -169,7 +170,9 @@ def _resumable(attempt: Attempt, saved: list[Saved]) -> tuple[Resumable, ...]:
     return (*own, Resumable(source["checkpoint"], epoch, step, StoredFile(**source["file"]), inherited=True))
 
 
-def _assignment(host: Host, attempt: Attempt, saved: list[Saved], used_bytes: int) -> Assignment:
+def _assignment(
+    host: Host, attempt: Attempt, saved: list[Saved], used_bytes: int, called: dict[str, str]
+) -> Assignment:
     settings = host.settings
     cores = psutil.cpu_count() or 1
     return Assignment(
@@ -188,4 +191,5 @@ def _assignment(host: Host, attempt: Attempt, saved: list[Saved], used_bytes: in
         site_packages=tuple(filter(None, settings.site_packages.replace(" ", "").split(","))),
         volume_max_bytes=settings.volume_max_bytes,
         volume_used_bytes=used_bytes,
+        called=called,
     )

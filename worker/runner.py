@@ -18,7 +18,7 @@ from typing import Any
 import tensorflow as tf
 from setproctitle import setproctitle
 
-from shared import failpoints, store
+from shared import failpoints, refs, store
 from shared.errors import CheckpointCorrupt, FitqError
 from shared.failpoints import Point
 from shared.states import Failure
@@ -145,8 +145,9 @@ def run(assignment: Assignment, report: PipeReport) -> Finished | Stopped | Fail
         action = kinds.ACTIONS[assignment.kind]
         return action(assignment, report)
     except FitqError as error:
-        sys.stderr.write(f"{error.code}: {error.message}\n")
-        return Failed(_class_of(error), error.message)
+        message = refs.told(error.message, assignment.called)
+        sys.stderr.write(f"{error.code}: {message}\n")
+        return Failed(_class_of(error), message)
     except tf.errors.ResourceExhaustedError as error:
         traceback.print_exc()
         return Failed(*_exhausted(error))

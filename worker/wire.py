@@ -75,6 +75,8 @@ class Assignment:
     #: Bytes that all jobs and uploads together may leave on the volume, None for no limit; and those they take now.
     volume_max_bytes: int | None = None
     volume_used_bytes: int = 0
+    #: What sentences call the job's uploads, by their references.
+    called: dict[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

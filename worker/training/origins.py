@@ -77,7 +77,7 @@ def compiled(own: Compile | SavedCompile | None, found: Origin) -> Compile:
         return own
     said = found.compile or (found.file.compiled() if found.file is not None else None)
     if said is None:
-        what = found.file.label if found.file is not None else "The model's source"
+        what = found.file.file if found.file is not None else "The model's source"
         raise BadSpec(f"{what} does not say how the model was compiled: give compile in the spec.")
     return said
 

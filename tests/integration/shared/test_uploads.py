@@ -97,3 +97,39 @@ def test_a_crowd_breaks_no_promise(engine, volume):
         assert uploads.take(engine, volume, [content], most=1 << 20, size=None)[0].complete
     whole = sorted(path.name for path in (volume / "uploads").glob("*/*"))
     assert whole == sorted(CONTENTS)
+
+
+def test_a_job_s_uploads_are_called_by_their_names_or_by_their_fields(engine, volume):
+    def sent(content, name):
+        sha256 = hashlib.sha256(content).hexdigest()
+        uploads.begin(engine, volume, sha256=sha256, size=len(content), name=name)
+        uploads.append(engine, volume, sha256, offset=uploads_offset(sha256), pieces=[content])
+        return f"sha256:{sha256}"
+
+    def uploads_offset(sha256):
+        with db.read(engine) as connection:
+            return uploads.get(connection, volume, sha256).offset
+
+    x, y = sent(b"x", "array.npy"), sent(b"y", "array.npy")
+    named, unnamed, blank = sent(b"1", "fünf\u202e\u0085.npy"), sent(b"2", None), sent(b"3", " \u200b")
+    long = sent(b"4", "n" * 200)
+    source = {"npy": {"a": x, "b": y, "c": named, "d": unnamed, "e": blank, "f": long, "g": named}}
+    asked = spec.parse({**JOB, "data": {"train": {**source, "labels": x}}})
+    job = jobs.submit_once(engine, asked, idempotency_key=None, fingerprint="f")
+
+    with db.read(engine) as connection:
+        called = uploads.called(connection, job.job_id)
+    assert called == {
+        x: "/data/train/npy/a",
+        y: "/data/train/npy/b",
+        named: "fünf.npy",
+        unnamed: "/data/train/npy/d",
+        blank: "/data/train/npy/e",
+        long: "n" * 99 + "…",
+    }
+    # Sent again under another name, it is called as its user calls it now.
+    uploads.begin(engine, volume, sha256=unnamed.removeprefix("sha256:"), size=1, name="two.npy")
+    uploads.begin(engine, volume, sha256=named.removeprefix("sha256:"), size=1, name=None)
+    with db.read(engine) as connection:
+        called |= uploads.called(connection, job.job_id)
+    assert (called[unnamed], called[named]) == ("two.npy", "fünf.npy")

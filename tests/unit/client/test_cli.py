@@ -131,13 +131,19 @@ def test_submit_and_watch(run, server, spec_file):
 
 
 def test_watch_leaves_with_the_end_of_the_job(run, server):
-    failed, cancelled = server.add(1), server.add(2)
-    server.end(failed, "failed", error={"code": "nan_loss", "message": "The loss became NaN."})
+    failed, wrong, cancelled = server.add(1), server.add(2), server.add(3)
+    server.end(failed, "failed", error={"code": "stalled", "message": "No step was finished."})
+    server.end(wrong, "failed", error={"code": "bad_data", "message": "x.csv has no rows."})
     server.end(cancelled, "cancelled")
     done = run("watch", failed)
     assert done.exit_code == 3
-    assert "Error: The loss became NaN. (nan_loss)" in done.stderr
+    assert "Error: No step was finished. (stalled)" in done.stderr
     assert f"fitq retry {failed}" in done.stderr
+    done = run("watch", wrong)
+    assert done.exit_code == 3
+    assert "Error: x.csv has no rows. (bad_data)" in done.stderr
+    assert f"`fitq logs {wrong}`. A retry alone would end the same: mend the data and submit again." in done.stderr
+    assert "fitq retry" not in done.stderr
     assert run("watch", cancelled).exit_code == 4
 
 

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from shared import spec
+from shared import refs, spec
 from shared.parts import FilePath, FolderPath, Part, files
 
 MODEL = {"layers": [{"Dense": {"units": 2}}], "input_shape": [4]}
@@ -61,3 +61,9 @@ def test_files_are_found_wherever_they_stand() -> None:
 def test_a_malformed_name_of_an_upload_is_refused(file: str) -> None:
     with pytest.raises(ValidationError, match="names no upload: behind 'sha256:' stand 64 digits"):
         Form.model_validate({"folder": file})
+
+
+def test_a_sentence_calls_uploads_as_their_users_do() -> None:
+    known, other = "sha256:" + "0a" * 32, "sha256:" + "0b" * 32
+    sentence = f"{known}/a/1.png and {known} are no {other}."
+    assert refs.told(sentence, {known: r"my \1.zip"}) == rf"my \1.zip/a/1.png and my \1.zip are no {other}."

@@ -32,8 +32,6 @@ from worker.training.modelfiles.forms import Form
 from worker.training.modelfiles.places import Archive, Beside
 
 _CHUNK = 1 << 20
-#: Bytes of an upload's digest that messages show.
-_SHOWN = len(refs.SCHEME) + 12
 
 
 @dataclass(frozen=True)
@@ -49,11 +47,6 @@ class ModelFile:
     #: Bytes that its arrays may take.
     budget: int
 
-    @property
-    def label(self) -> str:
-        """The file as messages name it."""
-        return f"upload {self.file[:_SHOWN]}…" if self.file.startswith(refs.SCHEME) else self.file
-
     def _prefix(self) -> str | None:
         """Return what the names of a TensorFlow checkpoint's files begin with, None where it is one file."""
         return store.prefix_of(self.volume, self.file)
@@ -62,7 +55,7 @@ class ModelFile:
     def _open(self) -> Iterator[tuple[Form, BinaryIO]]:
         """Open the file, and tell the form it has. Raise `BadData`."""
         with store.open_data(self.volume, self.file) as file:
-            yield forms.tell(file, self.label), file
+            yield forms.tell(file, self.file), file
 
     def sha256(self) -> str:
         """Return the SHA-256 of what is in the file, or in its files one after another. Raise `BadData`."""
@@ -74,7 +67,7 @@ class ModelFile:
         return digest.hexdigest()
 
     def _names(self) -> list[str]:
-        place = Beside(self.volume, self.label)
+        place = Beside(self.volume, self.file)
         if (prefix := self._prefix()) is not None:
             return bundles.files(place, prefix)
         with self._open() as (form, _):
@@ -87,12 +80,12 @@ class ModelFile:
             return architecture.checked(config)
         except BadSpec as error:
             place = error.fields[0].pointer if error.fields else ""
-            raise BadSpec(f"{self.label}: the model in it is refused at {place or '/'}: {error.message}") from error
+            raise BadSpec(f"{self.file}: the model in it is refused at {place or '/'}: {error.message}") from error
 
     def compiled(self) -> Compile | None:
         """Return how the model was compiled, None where the file does not say. Raise `BadSpec`."""
         _, said, old = self._described()
-        return None if said is None else compiled.read(said, self.label, old=old)
+        return None if said is None else compiled.read(said, self.file, old=old)
 
     def _described(self) -> tuple[dict[str, Any], dict[str, Any] | None, bool]:
         """Return architecture and compile configuration as they stand in the file; whether Keras 1 or 2 wrote it."""
@@ -100,23 +93,23 @@ class ModelFile:
             if form == Form.HDF5 and (found := self._described_h5(file)) is not None:
                 return found
             if form == Form.LIST:
-                raise BadData(f"{self.label} is JSON: {_INLINE}.")
+                raise BadData(f"{self.file} is JSON: {_INLINE}.")
             if form != Form.KERAS:
                 raise BadData(
-                    f"{self.label} holds {form}, not a whole model: "
+                    f"{self.file} holds {form}, not a whole model: "
                     "give it as weights beside the model's layers or architecture."
                 )
-            config, old = keras_zip.config(file, self.label), keras_zip.is_old(file, self.label)
+            config, old = keras_zip.config(file, self.file), keras_zip.is_old(file, self.file)
         said = config.get("compile_config")
         return _with_shape(config), said if isinstance(said, dict) else None, old
 
     def _described_h5(self, file: BinaryIO) -> tuple[dict[str, Any], dict[str, Any] | None, bool] | None:
-        with hdf5.opened(file, self.label) as root:
+        with hdf5.opened(file, self.file) as root:
             if not old_h5.is_whole(root):
                 return None
-            config = keras_zip.json_object(root.text(old_h5.CONFIG) or "", f"{self.label}, '{old_h5.CONFIG}',")
+            config = keras_zip.json_object(root.text(old_h5.CONFIG) or "", f"{self.file}, '{old_h5.CONFIG}',")
             said = root.text(old_h5.COMPILED)
-            made = keras_zip.json_object(said, f"{self.label}, '{old_h5.COMPILED}',") if said else None
+            made = keras_zip.json_object(said, f"{self.file}, '{old_h5.COMPILED}',") if said else None
             old = old_h5.is_old(root)
         # A newer key in the configuration itself tells the dialect.
         return ({**config, "keras_version": "2"} if old and "keras_version" not in config else config), made, old
@@ -141,30 +134,30 @@ class ModelFile:
     def _weights(self) -> Iterator[weights.Weights]:
         """Open the weights, whatever form they have. Raise `BadData`."""
         with ExitStack() as stack:
-            beside = Beside(self.volume, self.label)
+            beside = Beside(self.volume, self.file)
             if (prefix := self._prefix()) is not None:
                 yield weights.Tensorflow(stack.enter_context(bundles.opened(beside, prefix, self.budget)))
                 return
             form, file = stack.enter_context(self._open())
             if form == Form.NPZ:
-                yield weights.Npz(stack.enter_context(archives.opened(file, self.label)))
+                yield weights.Npz(stack.enter_context(archives.opened(file, self.file)))
             elif form == Form.KERAS:
-                yield _hdf5(stack.enter_context(keras_zip.weights(file, self.label, self.budget)))
+                yield _hdf5(stack.enter_context(keras_zip.weights(file, self.file, self.budget)))
             elif form == Form.HDF5:
-                yield _hdf5(stack.enter_context(hdf5.opened(file, self.label)))
+                yield _hdf5(stack.enter_context(hdf5.opened(file, self.file)))
             elif form == Form.LIST:
                 yield weights.Hdf5(stack.enter_context(sharded.opened(beside, self._listed(), self.budget)))
             elif form == Form.ZIP:
-                archive = stack.enter_context(archives.opened(file, self.label))
+                archive = stack.enter_context(archives.opened(file, self.file))
                 yield stack.enter_context(_several(archive, self.budget))
             else:
-                unpacked = stack.enter_context(tars.opened(file, self.label, self.budget))
+                unpacked = stack.enter_context(tars.opened(file, self.file, self.budget))
                 yield stack.enter_context(_several(unpacked, self.budget))
 
     def _listed(self) -> str:
         """Return the name of the list of files, which lie beside it. Raise `BadData` for one that was sent alone."""
         if self.file.startswith(refs.SCHEME):
-            raise BadData(f"{self.label} is JSON: {_INLINE}, and {_IN_ONE}.")
+            raise BadData(f"{self.file} is JSON: {_INLINE}, and {_IN_ONE}.")
         return self.file
 
 

@@ -111,6 +111,10 @@ def _ended(job: Job) -> str:
     return job.state + (f" after {text.span(ran)}." if ran is not None else ".")
 
 
+#: What a job failed of that no retry mends, by the code of its failure.
+_TO_MEND = {"bad_data": "data", "bad_spec": "job", "nan_loss": "job"}
+
+
 def _explain(job: Job, named: str = "") -> None:
     """Say why a job failed, and what may be done about it."""
     if job.state != "failed":
@@ -118,7 +122,10 @@ def _explain(job: Job, named: str = "") -> None:
     error = job.data.get("error") or {}
     prefix = f"{named}  " if named else ""
     terminal.say(f"{prefix}Error: {error.get('message', 'no reason was given')} ({error.get('code')})")
-    terminal.say(f"{prefix}Its log: `fitq logs {job.id}`. Once more: `fitq retry {job.id}`.")
+    once_more = f"Once more: `fitq retry {job.id}`."
+    if what := _TO_MEND.get(error.get("code", "")):
+        once_more = f"A retry alone would end the same: mend the {what} and submit again."
+    terminal.say(f"{prefix}Its log: `fitq logs {job.id}`. {once_more}")
 
 
 def _result(job: Job) -> dict[str, Any] | None:
