@@ -19,7 +19,7 @@ from shared.allowlist.catalog import (
     NOUNS,
     OLD_ARGUMENTS,
 )
-from shared.allowlist.forms import Said, read
+from shared.allowlist.forms import LAMBDA, Said, no_lambda, read
 from shared.allowlist.graph import Graph, Member
 from shared.allowlist.lookup import CATALOG, Entry, close_to, find, snake, unknown
 from shared.allowlist.values import Flag, Ref, Shape, Value, maybe, shown
@@ -82,6 +82,9 @@ class _Walk:
             made = self.layer(value, pointer)
             self._parts(value, pointer)
             return made
+        if isinstance(value, dict) and (value.get("class_name") == LAMBDA or _is_dumped(value)):
+            self.wrong(pointer, no_lambda("activations"))
+            return None
         if isinstance(value, dict) and value.get("class_name") != "function":
             return self.layer(value, pointer, only=ACTIVATION_LAYERS)
         said = read("activations", value, pointer, self.wrong)
@@ -257,6 +260,11 @@ class _Walk:
         if layer["config"].setdefault("name", name) != name:
             self.wrong(f"{pointer}/name", f"The layer is called {shown(name)} here and otherwise in its config.")
         return layer, Member(str(name), layer["class_name"], nodes, pointer, operations.is_operation(value))
+
+
+def _is_dumped(value: dict[str, Any]) -> bool:
+    """Whether this is a lambda as Keras 3 writes it for an activation: its bytecode and nothing around it."""
+    return set(value) == {"value"} and isinstance(value["value"], list)
 
 
 def _sealed(module: str, name: str, config: dict[str, Any]) -> dict[str, Any]:

@@ -17,6 +17,9 @@ _ENVELOPE = frozenset(
 #: Kinds that Keras also knows as functions.
 _FUNCTIONS = frozenset({"activations", "losses", "metrics"})
 
+#: How Keras writes a lambda.
+LAMBDA = "__lambda__"
+
 #: Takes a pointer and a sentence about what is wrong there.
 Wrong = Callable[[str, str], None]
 
@@ -50,6 +53,9 @@ def read(kind: str, value: Any, pointer: str, wrong: Wrong, *, extra: frozenset[
 
 def _configuration(kind: str, value: dict[str, Any], pointer: str, wrong: Wrong, extra: frozenset[str]) -> Said | None:
     name, config = value["class_name"], value.get("config")
+    if name == LAMBDA:
+        wrong(f"{pointer}/class_name", no_lambda(kind))
+        return None
     if not isinstance(name, str) or name.startswith("__"):
         wrong(f"{pointer}/class_name", f"{shown(name)} is not allowed: it carries code or raw data.")
         return None
@@ -66,6 +72,14 @@ def _configuration(kind: str, value: dict[str, Any], pointer: str, wrong: Wrong,
         wrong(f"{pointer}/config", f"The config of {shown(name)} must be an object.")
         return None
     return Said(name, config or {}, f"{pointer}/config", pointer)
+
+
+def no_lambda(kind: str) -> str:
+    """Return the sentence about a lambda where an object of a kind should be; the layer Lambda is another matter."""
+    noun = NOUNS[kind]
+    return (
+        f"A lambda as the {noun} is not allowed: it carries code, and no code travels in a spec; use a built-in {noun}."
+    )
 
 
 def _wrong_module(kind: str, name: str, module: Any) -> str | None:

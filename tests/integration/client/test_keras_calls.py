@@ -4,6 +4,7 @@ import inspect
 import json
 import subprocess
 import sys
+from dataclasses import replace
 
 import keras
 import numpy as np
@@ -110,6 +111,31 @@ class MyModel(keras.Model):
     pass
 
 
+class MyRegularizer(keras.regularizers.Regularizer):
+    def __call__(self, x):
+        return keras.ops.sum(x)
+
+
+class MySchedule(keras.optimizers.schedules.LearningRateSchedule):
+    def __call__(self, step):
+        return 0.1
+
+
+def relu(x):
+    """Share a name with one of Keras's own, and nothing else."""
+    return 2 * x
+
+
+def with_dense(**arguments):
+    return small(layers.Dense(2, name="own", **arguments))
+
+
+def with_rate(rate, model=None):
+    model = model or small()
+    model.compile(keras.optimizers.SGD(learning_rate=rate), "mse")
+    return model
+
+
 class MyCallback(keras.callbacks.Callback):
     pass
 
@@ -118,6 +144,32 @@ def test_what_is_code_is_refused_by_its_name():
     refused = {
         "'my_loss'": lambda: compiled.described(with_compile(small(), loss=my_loss)),
         "lambda": lambda: compiled.described(with_compile(small(), metrics=[lambda a, b: b])),
+        "metrics.*'my_loss'": lambda: compiled.described(
+            with_compile(small(), metrics=[keras.metrics.MeanMetricWrapper(my_loss)])
+        ),
+        "SGD.learning_rate=….*a lambda.*LearningRateScheduler": lambda: compiled.described(with_rate(lambda: 0.1)),
+        "SGD.*'MySchedule'.*built-in schedule": lambda: compiled.described(with_rate(MySchedule())),
+        "'own' has activation=a lambda.*of layers": lambda: specs.architecture.check(
+            with_dense(activation=lambda x: x)
+        ),
+        "'own' has activation='my_loss'": lambda: specs.architecture.check(with_dense(activation=my_loss)),
+        "'own' has activation='relu'": lambda: specs.architecture.check(with_dense(activation=relu)),
+        "'own' has activation='tanh'": lambda: specs.architecture.check(with_dense(activation=np.tanh)),
+        "'own' has activation='softmax_v2'": lambda: specs.architecture.check(with_dense(activation=tf.nn.softmax)),
+        "'own' has kernel_initializer=a lambda.*weights that the model has": lambda: specs.architecture.check(
+            with_dense(kernel_initializer=lambda shape, dtype=None: keras.ops.zeros(shape))
+        ),
+        "'own' has kernel_regularizer=a lambda.*L2": lambda: specs.architecture.check(
+            with_dense(kernel_regularizer=lambda x: 0.1)
+        ),
+        "'own' has bias_regularizer='MyRegularizer'": lambda: specs.architecture.check(
+            with_dense(bias_regularizer=MyRegularizer())
+        ),
+        "'inside' has recurrent_activation='my_loss'": lambda: specs.architecture.check(
+            keras.Sequential(
+                [keras.Sequential([layers.RNN(layers.GRUCell(2, recurrent_activation=my_loss, name="inside"))])]
+            )
+        ),
         "not compiled": lambda: compiled.described(small()),
         "'mine_too'": lambda: specs.architecture.described(small(layers.Lambda(lambda x: x, name="mine_too"))),
         "'own_dense'": lambda: specs.architecture.described(small(MyDense(2, name="own_dense"))),
@@ -138,6 +190,31 @@ def test_what_is_code_is_refused_by_its_name():
 
     with pytest.raises(CannotTravel, match="Keras 2"):
         specs.architecture.check(tf_keras.Sequential())
+
+
+def test_what_is_keras_s_own_or_its_twin_travels():
+    for activation in (None, "relu", tf.nn.relu, tf.tanh, keras.activations.gelu, keras.ops.tanh, layers.LeakyReLU()):
+        door.checked(specs.architecture.described(with_dense(activation=activation)))
+    regularized = with_dense(
+        kernel_regularizer="l2", kernel_initializer=keras.initializers.HeNormal, bias_constraint="max_norm"
+    )
+    door.checked(specs.architecture.described(regularized))
+    schedule = keras.optimizers.schedules.CosineDecay(0.1, 10)
+    for rate in (0.1, schedule):
+        door.checked_optimizer(compiled.described(with_rate(rate))["optimizer"])
+
+
+def test_code_in_a_model_is_refused_before_anything_is_sent():
+    sent, upload = uploads()
+    x, y = np.zeros((4, 4)), np.zeros((4, 3))
+    for kind, spec_of in SPEC_OF.items():
+        call = replace(call_of(kind, x, y), model=with_compile(with_dense(activation=lambda x: x)))
+        with pytest.raises(CannotTravel, match="'own' has activation=a lambda"):
+            spec_of(call, upload)
+    for kind in (Fit, Evaluate):
+        with pytest.raises(CannotTravel, match="SGD"):
+            SPEC_OF[kind](replace(call_of(kind, x, y), model=with_rate(lambda: 0.1)), upload)
+    assert sent == []
 
 
 def with_compile(model, **arguments):

@@ -414,6 +414,28 @@ def test_x08_raw_data_and_code(name: str) -> None:
     wrong(architecture.checked_loss, raw)
 
 
+def test_a_lambda_is_told_from_a_layer_lambda() -> None:
+    bytecode = ["4wEAAAAA", None, None]
+    dumped = {"class_name": "__lambda__", "config": {"value": bytecode}}
+    # Of an activation's lambda Keras 3 writes the inner part alone.
+    for slot, noun, value, end in (
+        ("activation", "activation", dumped, ""),
+        ("activation", "activation", {"value": bytecode}, ""),
+        ("kernel_initializer", "initializer", dumped, "/class_name"),
+        ("bias_regularizer", "regularizer", dumped, "/class_name"),
+    ):
+        ((pointer, message),) = wrong(architecture.checked, sequential(config_of("Dense", units=1, **{slot: value})))
+        assert pointer == f"/config/layers/0/config/{slot}{end}"
+        assert message.startswith(f"A lambda as the {noun} is not allowed: it carries code")
+        assert message.endswith(f"use a built-in {noun}.")
+    optimizer = config_of("SGD", "keras.optimizers", learning_rate=dumped)
+    ((_, message),) = wrong(architecture.checked_optimizer, optimizer)
+    assert "use a built-in learning-rate schedule." in message
+    layer = config_of("Lambda", name="mine", function=dumped)
+    ((_, message),) = wrong(architecture.checked, sequential(layer))
+    assert message.startswith("Layer 'mine': 'Lambda' is not allowed: it carries code")
+
+
 NAMES = (
     *(
         "../../x",

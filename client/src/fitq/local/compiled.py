@@ -7,6 +7,7 @@ from typing import Any
 import keras
 
 from fitq.errors import CannotTravel
+from fitq.local import owncode
 
 
 def described(model: Any) -> dict[str, Any]:
@@ -47,14 +48,13 @@ def _said(value: Any, argument: str) -> Any:
 
 def _object(value: Any, argument: str) -> Any:
     """Return one optimizer, loss or metric of Keras's own as its configuration."""
-    kind = value if inspect.isfunction(value) or inspect.isclass(value) else type(value)
-    if not kind.__module__.startswith("keras."):
-        name = getattr(kind, "__name__", "")
-        raise CannotTravel(_own(argument, "a lambda" if name == "<lambda>" else f"'{name}'"))
+    if owncode.is_own(value):
+        raise CannotTravel(_own(argument, owncode.called(value)))
     if inspect.isfunction(value):
         return value.__name__
     if inspect.isclass(value):
         value = value()
+    _check_functions(value, argument)
     made: dict[str, Any] = keras.saving.serialize_keras_object(value)
     # Keras leaves some arguments out of what it writes: Huber's delta, the axis of CosineSimilarity.
     known = inspect.signature(type(value).__init__).parameters
@@ -62,6 +62,31 @@ def _object(value: Any, argument: str) -> Any:
         if name in known:
             made["config"].setdefault(name, given)
     return made
+
+
+def _check_functions(value: Any, argument: str) -> None:
+    """Refuse an object of Keras's own with a function or a schedule of the caller's in it."""
+    if argument == "optimizer":
+        _check_rate(value)
+        return
+    # The wrappers of a loss and of a metric: a subclass of theirs holds a function of Keras's own.
+    for held in (getattr(value, name, None) for name in ("fn", "_fn")):
+        if callable(held) and owncode.is_own(held):
+            raise CannotTravel(_own(argument, owncode.called(held)))
+
+
+def _check_rate(optimizer: Any) -> None:
+    inner = getattr(optimizer, "inner_optimizer", None)
+    if inner is not None:
+        _check_rate(inner)
+        return
+    rate = getattr(optimizer, "_learning_rate", None)
+    if callable(rate) and owncode.is_own(rate):
+        raise CannotTravel(
+            f"The optimizer {type(optimizer).__name__}(learning_rate=…) has {owncode.called(rate)}, which is not "
+            "Keras's own, and no code travels: use a built-in schedule of keras.optimizers.schedules, or give a number "
+            "and the callback LearningRateScheduler, whose function travels as a table of rates."
+        )
 
 
 def _own(argument: str, what: str) -> str:
