@@ -13,6 +13,7 @@ import pytest
 import tensorflow as tf
 from keras import layers
 
+import fitq
 from fitq.calls import Evaluate, Extras, Fit, Predict
 from fitq.errors import CannotTravel
 from fitq.jobs import Queue
@@ -441,3 +442,24 @@ def test_class_weights_that_are_none_are_said_before_anything_is_sent():
     assert sent == []
     # To Keras, no weights are as good as none.
     assert "class_weight" not in specs.of_fit(fit_call(model, x, y, class_weight={}), upload).spec["fit"]
+
+
+def test_without_an_epoch_there_is_no_job_and_an_empty_history():
+    x, y = np.zeros((40, 4)), np.zeros((40, 3))
+    model, local = with_compile(small()), with_compile(small())
+    weights = model.get_weights()
+    # Nobody listens there, and nobody is asked.
+    with fitq.connect("http://127.0.0.1:1") as queue:
+        for epochs in ({"epochs": 2, "initial_epoch": 2}, {"epochs": 1, "initial_epoch": 2}, {"epochs": np.int64(0)}):
+            history = queue.fit(model, x, y, **epochs, verbose=0)
+            expected = local.fit(x, y, **epochs, verbose=0)
+            assert isinstance(history, keras.callbacks.History)
+            assert (history.epoch, history.history, history.params) == ([], {}, expected.params)
+            assert (history.job, model.history) == (None, history)
+        with pytest.raises(CannotTravel, match="epochs must be a whole number"):
+            queue.fit(model, x, y, epochs=0.0)
+        # Who wants the job itself is told that there would be none.
+        with pytest.raises(CannotTravel, match=r"initial_epoch=2.*no job"):
+            queue.submit.fit(model, x, y, epochs=2, initial_epoch=2)
+    for mine, before in zip(model.get_weights(), weights, strict=True):
+        np.testing.assert_array_equal(mine, before)

@@ -78,7 +78,9 @@ def _steps(data: Data, batch_size: int, split: float = 0.0) -> int:
 def _check_fit(call: Fit) -> None:
     """Refuse arguments that contradict each other, or that only Keras here could honour."""
     if call.epochs <= call.initial_epoch:
-        raise CannotTravel(f"epochs={call.epochs} must be more than initial_epoch={call.initial_epoch}.")
+        raise CannotTravel(
+            f"epochs={call.epochs} must be more than initial_epoch={call.initial_epoch}: else there is no job to make."
+        )
     if not isinstance(call.shuffle, bool):
         raise CannotTravel(f"shuffle={call.shuffle!r} cannot travel: it is True or False.")
     if call.validation_split and batches.is_stream(call.x):

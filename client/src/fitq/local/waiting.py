@@ -1,6 +1,7 @@
 """Keras's calls through a queue: prepared here, run there, waited for."""
 
 import contextlib
+import dataclasses
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -8,7 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from fitq import errors, follow, terminal
 from fitq.calls import Call, Evaluate, Fit, Predict
 from fitq.jobs import Job
-from fitq.local import files, outcomes, specs
+from fitq.local import files, outcomes, scalars, specs
 from fitq.local.files import Landing
 from fitq.local.progress import Progress
 from fitq.local.specs import Prepared
@@ -39,11 +40,28 @@ def prepared(queue: "Queue", call: Call) -> Prepared:
 
 def outcome(queue: "Queue", call: Call) -> Any:
     """Run a call on a worker and return what Keras's own returns."""
+    if isinstance(call, Fit) and _is_done(call):
+        return _untrained(call)
     ready = prepared(queue, call)
     with attached(queue, ready.spec) as job:
         if isinstance(call, Fit):
             return _fitted(job, call, ready)
         return _read(job, call, ready, outcomes.measured if isinstance(call, Evaluate) else outcomes.predicted)
+
+
+def _is_done(call: Fit) -> bool:
+    """Whether a fit begins at its last epoch, or behind it."""
+    asked = scalars.plain(call)
+    return asked.epochs <= asked.initial_epoch
+
+
+def _untrained(call: Fit) -> Any:
+    """Let Keras do what it does without an epoch: nothing is trained, the History is empty, and there is no job."""
+    arguments = {one.name: getattr(call, one.name) for one in dataclasses.fields(call)}
+    model, _ = arguments.pop("model"), arguments.pop("extras")
+    history = model.fit(**arguments)
+    history.job = None
+    return history
 
 
 def _fitted(job: Job, call: Fit, ready: Prepared) -> Any:
