@@ -10,6 +10,8 @@ from collections import Counter
 import psutil
 import redis
 
+from shared import store
+
 #: What is done to a stack, and how often in proportion: a worker takes seconds to be warm again, a runner none.
 WEIGHTS = {
     "runner killed": 50,
@@ -59,10 +61,14 @@ class Killer:
         try:
             while not self._stopped.wait(self._random.expovariate(1 / self._every_s)):
                 kind = self._random.choices(kinds, weights)[0]
-                if getattr(self, "_" + kind.replace(" ", "_"))():
+                if self.strike(kind):
                     self.done[kind] += 1
         except Exception as error:  # noqa: BLE001 - a killer that broke must not look like a quiet one
             self.failure = error
+
+    def strike(self, kind):
+        """Do one of WEIGHTS, now; return whether there was something to do it to."""
+        return getattr(self, "_" + kind.replace(" ", "_"))()
 
     # --- each returns whether there was something to do it to ---
 
@@ -83,16 +89,37 @@ class Killer:
         return self._signal("fitq runner", signal.SIGKILL)
 
     def _runner_killed_while_it_saves(self):
-        """Wait for a checkpoint's temporary file, and kill whoever writes it."""
+        """Wait for a checkpoint's temporary file, and kill the runner that writes it."""
         deadline = time.monotonic() + 2
         while time.monotonic() < deadline and not self._stopped.is_set():
-            for writing in self._arena.volume.glob("jobs/*/*/checkpoints/.*.tmp"):
-                # Its name ends with the process that writes it.
-                number = writing.name.split(".")[-2]
-                with contextlib.suppress(psutil.NoSuchProcess, ValueError):
-                    psutil.Process(int(number)).kill()
-                    return True
-            time.sleep(0.001)
+            runners = self._runners()
+            until = time.monotonic() + 0.2
+            while time.monotonic() < until:
+                for folder, runner in runners:
+                    if writing := next(folder.glob(".*.tmp"), None):
+                        return self._killed_within(writing, runner)
+                time.sleep(0.001)
+        return False
+
+    def _runners(self):
+        """Return each living runner with the folder of its checkpoints: its title names job and attempt."""
+        found = []
+        for one in self._arena.processes("fitq runner"):
+            with contextlib.suppress(psutil.NoSuchProcess):
+                job_id, attempt = " ".join(one.cmdline()).split()[2:4]
+                folder = store.attempt_folder(job_id, int(attempt.removeprefix("#")))
+                found.append((self._arena.volume / folder / "checkpoints", one))
+        return found
+
+    def _killed_within(self, writing, runner):
+        """Kill a runner; return whether it was within the writing of that file, which is left then."""
+        with contextlib.suppress(psutil.NoSuchProcess):
+            runner.kill()
+            with contextlib.suppress(psutil.TimeoutExpired):
+                runner.wait(2)
+            if writing.exists():
+                return True
+            self.done["runner killed"] += 1
         return False
 
     def _worker_killed(self):

@@ -9,7 +9,7 @@ import fitq
 from shared import db
 from shared.volume import fsck
 from tests.chaos.arena import Arena
-from tests.chaos.killer import Killer
+from tests.chaos.killer import WEIGHTS, Killer
 from tests.e2e import invariants
 from tests.e2e.stacks import spec, until
 from worker.control import pruner
@@ -205,13 +205,12 @@ def _disagreements(arena):
 
 def table(outcomes):
     """Return the storms as a Markdown table."""
-    kinds = sorted({kind for one in outcomes for kind in one.kills})
     heads = ["", *(one.stack for one in outcomes)]
     lines = [
         ["seed", *(str(one.seed) for one in outcomes)],
         ["jobs", *(str(one.jobs) for one in outcomes)],
         ["minutes", *(f"{one.seconds / 60:.1f}" for one in outcomes)],
-        *([kind, *(str(one.kills[kind]) for one in outcomes)] for kind in kinds),
+        *([kind, *(str(one.kills[kind]) for one in outcomes)] for kind in sorted(WEIGHTS)),
         ["all kills", *(str(sum(one.kills.values())) for one in outcomes)],
         ["attempts", *(str(one.attempts) for one in outcomes)],
         ["most attempts of one job", *(str(one.most_attempts) for one in outcomes)],
