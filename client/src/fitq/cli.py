@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Any
 import click
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from importlib.metadata import EntryPoint
 
-    from fitq.errors import FitqError
+    from fitq.errors import FieldProblem, FitqError
 
 #: Entry points of this group are commands of the server's distribution.
 GROUP = "fitq.commands"
@@ -62,15 +63,24 @@ class Failure(click.ClickException):
         vars(self)["exit_code"] = exits.code(error)
 
     def show(self, file: Any = None) -> None:
-        """Print the sentence, then one line for each wrong field."""
+        """Print the sentence, then one line for each wrong field; of a single one, that is the sentence."""
         from fitq.text import clean
 
-        click.echo(f"Error: {clean(self.message)}", file=file, err=file is None)
-        for field in getattr(self.error, "fields", ()):
+        said, fields = self._told()
+        click.echo(f"Error: {clean(said)}", file=file, err=file is None)
+        for field in fields:
             click.echo(f"  {clean(field.pointer) or '/'}: {clean(field.detail)}", file=file, err=file is None)
         request = getattr(self.error, "request_id", None)
         if request and getattr(self.error, "code", None) == "internal":
             click.echo(f"  The server's log knows it as {clean(request)}.", file=file, err=file is None)
+
+    def _told(self) -> "tuple[str, Sequence[FieldProblem]]":
+        """Return the sentence, with its place, and the wrong fields that it leaves to be told."""
+        fields: Sequence[FieldProblem] = getattr(self.error, "fields", ())
+        if len(fields) != 1 or fields[0].detail not in self.message:
+            return self.message, fields
+        place = fields[0].pointer
+        return (self.message if place in self.message else f"{place}: {self.message}"), ()
 
 
 class Commands(click.Group):

@@ -84,7 +84,8 @@ def test_wrong_fields_are_named(queue, spec, run):
     assert {field.pointer for field in caught.value.fields} == {"/fit/epochs", "/colour"}
     done = run("submit", "-", input=json.dumps(spec | {"fit": {"epochs": "ten"}}))
     assert done.exit_code == 1
-    assert any(line.startswith("  /fit/epochs: ") for line in done.stderr.splitlines())
+    (line,) = done.stderr.splitlines()
+    assert line.startswith("Error: The job spec is wrong: /fit/epochs: ")
 
 
 def test_a_wrong_filter_is_named(queue):

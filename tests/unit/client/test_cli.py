@@ -5,7 +5,8 @@ import time
 import pytest
 from click.testing import CliRunner
 
-from fitq.cli import COMMANDS, cli
+from fitq.cli import COMMANDS, Failure, cli
+from fitq.errors import FieldProblem, Invalid
 
 ENDED = {"started_at": "2026-01-01T00:00:01Z", "finished_at": "2026-01-01T00:01:06Z"}
 
@@ -70,6 +71,21 @@ def test_submit_says_which_fields_are_wrong(run):
         "  /model: field required",
         "  x: is wrong",
     ]
+
+
+@pytest.mark.parametrize(
+    ("message", "fields", "lines"),
+    [
+        ("The spec is wrong: /a: too big", [("/a", "too big")], ["The spec is wrong: /a: too big"]),
+        ("No architecture.", [("/architecture", "No architecture.")], ["/architecture: No architecture."]),
+        ("The spec is wrong.", [("/a", "too big")], ["The spec is wrong.", "  /a: too big"]),
+        ("/a: no (and 1 more)", [("/a", "no"), ("", "odd")], ["/a: no (and 1 more)", "  /a: no", "  /: odd"]),
+        ("Not now.", [], ["Not now."]),
+    ],
+)
+def test_what_is_wrong_is_said_once(capsys, message, fields, lines):
+    Failure(Invalid(message, fields=tuple(FieldProblem(*field) for field in fields))).show()
+    assert capsys.readouterr().err.splitlines() == [f"Error: {lines[0]}", *lines[1:]]
 
 
 def test_submit_says_where_a_file_is_wrong(run, tmp_path):
