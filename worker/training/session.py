@@ -105,27 +105,31 @@ class Session:
             self.files.publish(final=True)
 
     def _newest(self) -> tuple[tuple[Resumable, Contents] | None, list[str]]:
-        """Return the newest sound checkpoint, and why newer ones were passed over."""
+        """Return the newest sound checkpoint, and why newer ones were passed over.
+
+        Raise `BadData` where the data is not what it was, `CheckpointCorrupt` where an ended job cannot go on.
+        """
         skipped = []
         for candidate in sorted(self.assignment.checkpoints, key=_newest_last, reverse=True):
             try:
                 contents = checkpoints.read(Path(self.assignment.volume), candidate.file)
-                self._check(contents, candidate)
+                self._check(contents)
                 self.files.restore(contents.progress.files)
             except CheckpointCorrupt as error:
+                if candidate.inherited:
+                    # Before it there is nothing: its weights alone are not the training that was to go on.
+                    raise CheckpointCorrupt(f"The job cannot go on from {candidate.name}: {error.message}") from error
                 skipped.append(f"{candidate.name} was passed over: {error.message}")
             else:
                 return (candidate, contents), skipped
         self.files.restore({})
         return None, skipped
 
-    def _check(self, contents: Contents, candidate: Resumable) -> None:
+    def _check(self, contents: Contents) -> None:
         checkpoints.check(contents, self.model)
         held = len(contents.progress.callbacks)
         if held != len(self.callbacks.callbacks):
             raise CheckpointCorrupt(f"It holds {held} callbacks' states; the job has {len(self.callbacks.callbacks)}.")
-        if candidate.inherited:
-            return  # Who trains an ended job further may do so on other data.
         self._seals.compare(contents.progress.data)
         if contents.progress.rows != self._order.rows:
             raise BadData(
@@ -144,12 +148,12 @@ class Session:
         self.position = self._saved_at = progress.position
         self.weights_sha256 = contents.manifest["weights_sha256"]
         self.finished_as = candidate.name if progress.finished else None
-        self._inherit_doubts(progress, candidate)
+        self._inherit_doubts(progress)
 
-    def _inherit_doubts(self, progress: Progress, candidate: Resumable) -> None:
+    def _inherit_doubts(self, progress: Progress) -> None:
         """Go on with the reasons for which the bits may differ, and look for one in the order of the rows."""
         reasons = list(progress.inexact)
-        if progress.plan not in {"", self._training.plan} and not candidate.inherited:
+        if progress.plan not in {"", self._training.plan}:
             reasons.append(
                 f"The training data was {progress.plan} when the job was interrupted and is {self._training.plan} now: "
                 "its rows come in another order."

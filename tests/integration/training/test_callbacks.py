@@ -6,6 +6,7 @@ import os
 import re
 import shutil
 import zipfile
+from dataclasses import replace
 
 import h5py
 import keras
@@ -14,7 +15,7 @@ import pytest
 import tensorflow as tf
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from shared.errors import BadSpec
+from shared.errors import BadSpec, CheckpointCorrupt
 from worker.training.events import EventLog
 from worker.training.files import Files
 from worker.wire import Artifact
@@ -151,6 +152,18 @@ def test_a_log_that_is_gone_makes_its_checkpoint_unusable(bench, recorder, resum
     )
     assert again.weights_sha256 == ended.weights_sha256
     assert left(bench, report, second)["run.csv"].read_text().count("\n") == 3
+
+
+def test_an_ended_job_whose_log_is_gone_is_not_begun_anew(bench, recorder, resumable, train):
+    writing = {"callbacks": [{"CSVLogger": {"filename": "run.csv"}}]}
+    _, ended = bench.finish(train(**writing, fit={"epochs": 1}))
+    for path in (bench.volume / "jobs").rglob("1.log"):
+        path.write_bytes(b"epoch")
+    (last,) = resumable(ended.checkpoints["epoch-0"])
+    report = recorder()
+    with pytest.raises(CheckpointCorrupt, match=r"^The job cannot go on from epoch-0: The file 'run\.csv' of the time"):
+        bench.run(train(**writing, fit={"epochs": 2}), report, attempt=2, checkpoints=(replace(last, inherited=True),))
+    assert not report.epochs
 
 
 def test_events_are_those_of_keras(bench, recorder, tmp_path):

@@ -165,21 +165,37 @@ def test_a_file_that_was_only_touched_or_copied_goes_on(bench, train, resumable)
     assert second.resumed.epoch == 1
 
 
-def test_a_job_that_goes_on_with_an_ended_one_may_have_other_data(bench, train, resumable):
-    source, _ = Forms(bench).npy(X)
-    _, report = bench.finish(job(train, source, "npy"))
+def an_ended_job(bench, train, resumable):
+    """Train two epochs to the end; return the spec with a third, and what its `resume` begins with."""
+    spec = job(train, Forms(bench).npy(X)[0], "npy")
+    _, report = bench.finish(spec)
+    (last,) = resumable(report.checkpoints["epoch-1"])
+    spec["fit"]["epochs"] = 3
+    return spec, (replace(last, inherited=True),)
+
+
+def test_an_ended_job_is_resumed_with_its_own_data_only(bench, train, recorder, resumable):
+    longer, saved = an_ended_job(bench, train, resumable)
+    Forms(bench).npy(OTHER)
+    report = recorder()
+    with pytest.raises(BadData, match=r"^x\.npy was changed after the job had begun: its SHA-256 was .* Put it back"):
+        bench.run(longer, report, attempt=2, checkpoints=saved)
+    assert not report.epochs
+    assert not report.checkpoints
+    # Put back, with other times: the retried job goes on as if it had been one job all the time.
+    Forms(bench).npy(X)
+    more, second = bench.finish(longer, attempt=3, checkpoints=saved)
+    whole, _ = bench.finish(longer, attempt=4)
+    assert list(second.epochs) == [2]
+    assert more.weights_sha256 == whole.weights_sha256
+
+
+def test_an_ended_job_is_not_resumed_with_more_rows(bench, train, resumable):
+    longer, saved = an_ended_job(bench, train, resumable)
     bench.save("x.npy", x=np.concatenate([X, OTHER]))
     bench.save("y.npy", y=np.concatenate([Y, Y]))
-    longer = job(train, source, "npy")
-    longer["fit"]["epochs"] = 3
-    (last,) = resumable(report.checkpoints["epoch-1"])
-    more, second = bench.finish(longer, attempt=2, checkpoints=(replace(last, inherited=True),))
-    assert list(second.epochs) == [2]
-    assert more.value["steps"] == 3 + 3 + 5
-    # From there on it is the new data that is to stay.
-    Forms(bench).npy(X)
-    with pytest.raises(BadData, match=r"x\.npy was changed"):
-        bench.finish(longer, attempt=3, checkpoints=resumable(second.checkpoints["epoch-2"]))
+    with pytest.raises(BadData, match=r"^x\.npy was changed after the job had begun: it had 10,368 bytes"):
+        bench.finish(longer, attempt=2, checkpoints=saved)
 
 
 # --- one file ---
