@@ -141,17 +141,23 @@ def test_fit_with_arrays(api, fitted):
 
 
 def local(keras, api, job):
-    """Return the job's model in a Keras here, compiled as the notes do."""
-    model = keras.Sequential([keras.Input((72,)), *local_layers(keras)])
+    """Return the job's model in a Keras here."""
+    told = job["spec"]["model"]
+    model = keras.Sequential([keras.Input(told["input_shape"]), *local_layers(keras, told["layers"])])
     with np.load(io.BytesIO(api.get(job, "checkpoints/final/content"))) as saved:
         model.set_weights([saved[f"weights.{index}"] for index in range(len(model.weights))])
+    return model
+
+
+def compiled(keras, model):
+    """Return a model, compiled as the notes do."""
     model.compile(keras.optimizers.Adam(0.001), "categorical_crossentropy", metrics=["categorical_accuracy"])
     return model
 
 
 def test_evaluate_and_predict_agree_with_the_model_run_here(api, arrays, fitted):
     x, y = arrays["test"]
-    model = local(keras, api, fitted)
+    model = compiled(keras, local(keras, api, fitted))
 
     # In the notes: `model.evaluate(test_x, test_y, batch_size=32)`
     data = {"test": api.source(x, y)}
@@ -175,8 +181,9 @@ def test_evaluate_and_predict_agree_with_the_model_run_here(api, arrays, fitted)
     assert predicted["classes"] == here.argmax(axis=1).tolist()
 
 
-def local_layers(keras):
-    return [getattr(keras.layers, name)(**arguments) for one in STACK["layers"] for name, arguments in one.items()]
+def local_layers(keras, layers=STACK["layers"]):
+    named = [one if isinstance(one, dict) else {one: {}} for one in layers]
+    return [getattr(keras.layers, name)(**arguments) for one in named for name, arguments in one.items()]
 
 
 def repeated(x, y):
@@ -191,7 +198,7 @@ def test_fit_on_a_data_set_of_given_batches_is_that_of_the_model_run_here(api, a
     fit = {"epochs": 10, "steps_per_epoch": 30, "validation_steps": 3}
     job = api.train(model={"job": fitted["id"]}, data={"train": train, "validation": validation}, fit=fit)
 
-    model = local(keras, api, fitted)
+    model = compiled(keras, local(keras, api, fitted))
     here = model.fit(
         repeated(*arrays["train"]),
         epochs=10,
@@ -392,6 +399,9 @@ def test_images_are_recognized_and_one_is_predicted_alone(api, clothes):
     assert single["rows"] == 1
     assert single["top"][0][0]["class"] == single["classes"][0] == every["classes"][1]
     assert sum(single["predictions"][0]) == pytest.approx(1, abs=1e-5)
+    here = keras.Sequential([local(keras, api, job), keras.layers.Softmax()])
+    scaled = np.array([x], "float32") * job["spec"]["data"]["scale"]
+    np.testing.assert_allclose(single["predictions"], here.predict(scaled, verbose=0), rtol=1e-4, atol=1e-6)
 
 
 def samples(api, job, name, split):
