@@ -26,10 +26,12 @@ began = float(sys.argv[1])
 os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
 from pathlib import Path
 import keras
+from shared.sources.arrays import DatasetSource
 from worker.training import datasets
 name, epochs, units = sys.argv[2], int(sys.argv[3]), int(sys.argv[4])
 folder = Path(os.environ["FITQ_DATASETS"]) if os.environ.get("FITQ_DATASETS") else None
-(x, y), (tx, ty) = (datasets.load(name, split, folder, 20.0) for split in ("train", "test"))
+parts = [DatasetSource(dataset=name, split=split) for split in ("train", "test")]
+(x, y), (tx, ty) = (datasets.load(part, folder, 20.0) for part in parts)
 top = 255.0 if name == "fashion_mnist" else 16.0
 x, tx = x / top, tx / top
 keras.utils.set_random_seed(0)

@@ -54,8 +54,9 @@ class Retention:
 
 
 def listed(connection: Connection, job_id: str) -> list[Saved]:
-    """Return a job's checkpoints, the newest first."""
-    query = sa.select(*_COLUMNS).where(_table.c.job_id == job_id).order_by(_table.c.step.desc(), _table.c.name.desc())
+    """Return a job's checkpoints, the newest first: of those at one step, `final`, then that of the whole epoch."""
+    newest = (_table.c.step.desc(), _table.c.epoch.desc(), (_table.c.name == "final").desc(), _table.c.name.desc())
+    query = sa.select(*_COLUMNS).where(_table.c.job_id == job_id).order_by(*newest)
     return [Saved(**row._mapping) for row in connection.execute(query)]
 
 

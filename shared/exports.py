@@ -61,4 +61,6 @@ def _failed_long_ago(connection: Connection, job_id: str) -> bool:
         _table.c.state.in_((State.FAILED, State.CANCELLED)),
         _table.c.finished_at < after(-TOLD_S),
     )
+    # Of several who ask at once, one tries it anew and the others find it waiting.
+    query = query.with_for_update()
     return connection.execute(query).scalar_one_or_none() is not None

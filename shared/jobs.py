@@ -46,6 +46,8 @@ class Attempt:
     #: Seconds that earlier attempts ran.
     run_s: float
     numerics: dict[str, Any] | None
+    #: Checkpoints that somebody asked for before this attempt.
+    saves_asked: int
 
 
 @dataclass(frozen=True)
@@ -224,10 +226,11 @@ def claim(
         memory_mb=taken.memory_mb,
         run_s=taken.run_s,
         numerics=taken.numerics,
+        saves_asked=taken.saves_asked,
     )
 
 
-_CLAIMED = ("id", "attempt", "kind", "lane", "spec", "source", "seed", "memory_mb", "run_s", "numerics")
+_CLAIMED = ("id", "attempt", "kind", "lane", "spec", "source", "seed", "memory_mb", "run_s", "numerics", "saves_asked")
 
 
 def _owned(job_id: str, attempt: int) -> sa.ColumnElement[bool]:
@@ -332,17 +335,18 @@ def release(connection: Connection, job_id: str, attempt: int) -> None:
 
 
 def fail(connection: Connection, job_id: str, attempt: int, code: Failure, message: str) -> State:
-    """End the attempt with a failure; return `queued` when it is tried again, else `failed`.
+    """End the attempt with a failure; return `queued` when it goes back to its lane, else `failed`.
 
-    Only the machine's faults are tried again, and only while fewer than `retries` came in a row.
+    Only the machine's faults are tried again, and only while fewer than `retries` came in a row. A job whose end
+    somebody asked for is cancelled by them, however many came.
     """
     row = connection.execute(
         sa.update(jobs)
         .where(jobs.c.id == job_id)
         .values(failures=jobs.c.failures + 1)
-        .returning(jobs.c.failures, jobs.c.retries)
+        .returning(jobs.c.failures, jobs.c.retries, jobs.c.cancel_mode)
     ).one()
-    if code in states.RETRYABLE and row.failures <= row.retries:
+    if code in states.RETRYABLE and (row.failures <= row.retries or row.cancel_mode is not None):
         requeue(
             connection, job_id, attempt, outcome="failed", error=(code, message), delay_s=states.backoff_s(row.failures)
         )

@@ -9,11 +9,14 @@ from shared.settings import Settings
 #: What is imported, downloaded and checked, in a process of its own: Keras is no business of this one.
 _SCRIPT = """
 import pathlib, sys
+from shared.errors import BadData
+from shared.sources.arrays import DatasetSource
 from worker.training import preload, datasets
 name, folder, seconds = sys.argv[1:]
+source = DatasetSource(dataset=name, split="test")
 try:
-    datasets.load(name, "test", pathlib.Path(folder) if folder else None, float(seconds))
-except Exception as error:
+    datasets.load(source, pathlib.Path(folder) if folder else None, float(seconds))
+except BadData as error:
     sys.exit(str(error).splitlines()[0][:200])
 """
 

@@ -76,6 +76,7 @@ def _claim(host: Host, lane: Lane) -> Attempt | None:
     if not store.is_there(host.settings.volume_path):
         _log.warning("not claimed: the volume is not mounted", volume=str(host.settings.volume_path))
         return None
+    attempt = None
     try:
         with host.claiming, db.write(host.engine) as connection:
             attempt = jobs.claim(
@@ -90,6 +91,9 @@ def _claim(host: Host, lane: Lane) -> Attempt | None:
                 host.memory.promise(attempt.job_id, attempt.memory_mb)
             return attempt
     except Exception as error:
+        if attempt is not None:
+            # Claimed, as far as anybody here knows, by nobody: a lost commit must keep no memory.
+            host.memory.promise(attempt.job_id, 0)
         if not db.is_away(error):
             raise
         _log.warning("not claimed: the database is away", lane=lane)

@@ -4,6 +4,7 @@ It holds no credentials and knows no database: it gets an `Assignment`, and talk
 over a pipe. The only importer of `training`.
 """
 
+import errno
 import importlib
 import io
 import os
@@ -156,8 +157,9 @@ def run(assignment: Assignment, report: PipeReport) -> Finished | Stopped | Fail
         return Failed(Failure.OOM_HOST, "The job needs more memory than the machine gives it.")
     except OSError as error:
         traceback.print_exc()
-        full = error.errno in {28, 122}  # ENOSPC, EDQUOT
-        return Failed(Failure.DISK_FULL if full else Failure.INTERNAL, f"A file could not be written: {error}.")
+        if error.errno in {errno.ENOSPC, errno.EDQUOT}:
+            return Failed(Failure.DISK_FULL, f"A file could not be written: {error}.")
+        return Failed(Failure.INTERNAL, f"A file could not be read or written: {error}.")
     except Exception as error:  # noqa: BLE001 - the one place where whatever went wrong gets its class
         traceback.print_exc()
         return Failed(Failure.INTERNAL, f"{type(error).__name__}: {str(error)[:500]} (the log has the whole of it)")

@@ -5,6 +5,7 @@ runner says, and waits for nothing but the clock: a runner that is frozen in mid
 cancelled, limited and drained like any other.
 """
 
+import select
 import signal
 import time
 from dataclasses import dataclass
@@ -63,7 +64,7 @@ class Watch:
         self._sampled = 0.0
         self._asked: list[str] = []
         #: Checkpoints that were asked for and passed on; what an earlier attempt was asked for is done or void.
-        self._saves = lease.wishes.saves
+        self._saves = attempt.saves_asked
 
     def until_the_end(self) -> Ending | None:
         """Return how the attempt ended; its process is gone then. None: the lease is lost."""
@@ -81,9 +82,11 @@ class Watch:
         """Take what the runner says, waiting a little; return its end when that came."""
         running = self._running
         if self._reporter.full:
-            # The database is behind: the runner waits, and its silence is not its own.
-            self._sign = time.monotonic()
+            # The database is behind: the runner waits. Neither its silence nor this time is its own.
+            began = time.monotonic()
             time.sleep(_LOOK_S)
+            self._sign = time.monotonic()
+            self._began += self._sign - began
             return None
         ready = pipes.wait([running.connection, running.process.sentinel], timeout=_LOOK_S)
         if running.connection in ready:
@@ -168,7 +171,7 @@ class Watch:
                 self._ask("after_epoch")
             elif wishes.pause:
                 self._ask("release")
-            elif wishes.saves > self._saves:
+            elif wishes.saves > self._saves and self._is_heard():
                 self._saves = wishes.saves
                 self._send(Save())
             return None
@@ -184,6 +187,12 @@ class Watch:
             return
         self._asked.append(mode)
         self._send(Stop(mode))
+
+    def _is_heard(self) -> bool:
+        """Whether there is room to say something more to the runner: the supervisor waits for nothing but the clock."""
+        looked = select.poll()
+        looked.register(self._running.connection.fileno(), select.POLLOUT)
+        return bool(looked.poll(0))
 
     def _send(self, message: Stop | Save) -> None:
         try:

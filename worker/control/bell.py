@@ -21,7 +21,7 @@ def listeners(engine: Engine, *, lease_s: float) -> dict[str, int]:
     """Return how many ready workers hear the bell of each lane in which one of them has a free slot."""
     with db.read(engine) as connection:
         ready = [one for one in workers.alive(connection, within_s=lease_s) if one.state == "ready"]
-        running = queues.running(connection)
+        running = queues.running(connection, workers={one.name for one in ready})
     heard: Counter[str] = Counter()
     slots: Counter[str] = Counter()
     for worker in ready:

@@ -20,9 +20,11 @@ _log = log.get(__name__)
 
 def prune(engine: Engine, volume: Path) -> None:
     """Delete the rows of workers long gone, and the rows and files of checks and exports past their time."""
+    # Files of jobs whose rows are gone would stay for ever: without the volume, jobs wait.
+    kept_s = KEPT_S if store.is_there(volume) else {}
     with db.write(engine) as connection:
         gone = workers.forget(connection, after_s=WORKER_S)
-        old = [one for kind, kept_s in KEPT_S.items() for one in upkeep.prune(connection, kind, older_than_s=kept_s)]
+        old = [one for kind, kept in kept_s.items() for one in upkeep.prune(connection, kind, older_than_s=kept)]
         for job_id in old:
             # Before the commit: a row that is gone would leave nobody to remove its files.
             store.remove_job(volume, job_id)

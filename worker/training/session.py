@@ -203,7 +203,8 @@ class Session:
         """Whether somebody asked for a checkpoint, or the last one is as old as the spec allows."""
         every_s = self.spec.checkpoint.every_s
         old = every_s is not None and time.monotonic() - self._saved_time >= every_s
-        return self.report.save_asked() or old
+        # What is asked for where the last checkpoint is waits for the next step.
+        return old or (self.position != self._saved_at and self.report.save_asked())
 
     def _run_step(self, epoch: int) -> None:
         done = self.position.step_in_epoch

@@ -26,7 +26,8 @@ def job(engine):
         return claimed.job_id
 
 
-def save(connection, job_id, epoch, value, *, keep, greater=False, attempt=1, **changes):
+def save(connection, job_id, epoch, value, *, keep, greater=False, attempt=1, changes=None, **others):
+    """Record the checkpoint after an epoch, from 0; `changes` and `others` make it another."""
     row = {
         "name": f"epoch-{epoch}",
         "epoch": epoch + 1,
@@ -37,7 +38,8 @@ def save(connection, job_id, epoch, value, *, keep, greater=False, attempt=1, **
         "weights_sha256": "0" * 64,
         "monitor": "loss",
         "value": value,
-        **changes,
+        **others,
+        **(changes or {}),
     }
     return checkpoints.record(connection, job_id, attempt, row, greater=greater, keep=keep)
 
@@ -65,6 +67,18 @@ def test_a_greater_value_is_better_where_it_is_said_and_the_earlier_wins_a_tie(e
         for epoch, value in enumerate([0.1, 0.9, 0.9, 0.2]):
             save(connection, job, epoch, value, keep=keep, greater=True)
         assert checkpoints.find(connection, job, "best").name == "epoch-1"
+
+
+def test_of_two_at_one_step_the_one_of_the_whole_epoch_is_newer(engine, job):
+    """A shutdown in the last epoch's validation leaves the first, the attempt that goes on from there the second."""
+    with db.write(engine) as connection:
+        save(connection, job, 2, 1.0, keep=Retention())
+        save(connection, job, 4, None, keep=Retention(), attempt=1, changes={"name": "step-50", "epoch": 4})
+        save(connection, job, 4, 2.0, keep=Retention(), attempt=2)
+        checkpoints.fit(connection, job, 10)
+        assert names(connection, job) == ["epoch-4"]
+        save(connection, job, 4, None, keep=Retention(), attempt=2, changes={"name": "final"})
+        assert names(connection, job) == ["final", "epoch-4"]
 
 
 def test_what_is_not_finite_is_never_best(engine, job):

@@ -363,6 +363,16 @@ def test_what_has_ended_cannot_be_cancelled_and_only_failures_are_retried(engine
         wishes.retry(connection, "job_nowhere")
 
 
+def test_a_job_whose_end_was_asked_for_is_cancelled_by_its_last_fault_too(engine):
+    with db.write(engine) as connection:
+        job = jobs.submit(connection, spec.parse({**TINY, "retries": 0})).job_id
+    attempt = claim(engine)
+    with db.write(engine) as connection:
+        wishes.cancel(connection, job, CancelMode.NOW)
+    fail(engine, attempt)
+    assert get(engine, job).state == State.CANCELLED
+
+
 def test_retry_queues_a_failed_job_again_with_its_history(engine):
     job_id = submit(engine, retries=0)
     attempt = claim(engine)

@@ -286,7 +286,7 @@ class Life(RuleBasedStateMachine):
 
     def _failed(self, model, code):
         model.failures += 1
-        if code in RETRYABLE and model.failures <= model.retries:
+        if code in RETRYABLE and (model.failures <= model.retries or model.cancel is not None):
             model.waits = model.failures > 1
             self._back(model, "failed")
         else:

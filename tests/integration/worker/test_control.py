@@ -77,6 +77,17 @@ def test_a_lost_bell_is_rung_again_once_for_each_worker_while_a_slot_is_free(eng
     assert rings(engine) == ["cpu", "cpu", "interactive", "interactive"], "not the busy one alone"
 
 
+def test_what_runs_on_workers_that_leave_takes_no_slot_of_those_that_stay(engine):
+    for _ in range(3):
+        submit(engine)
+    worker(engine, slots=2)
+    claim(engine, 30)
+    claim(engine, 30)
+    worker(engine, slots=2, state="draining")
+    worker(engine, "another", slots=1, lanes=["cpu"])
+    assert rings(engine) == ["cpu"]
+
+
 def test_a_fresh_job_is_left_to_its_own_bell_and_a_warming_worker_to_its_imports(engine):
     submit(engine)
     worker(engine, state="warming")

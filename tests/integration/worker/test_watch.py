@@ -46,7 +46,7 @@ def watch(tmp_path):
 
     def begin(target, *, seed=0, **resources):
         spec = {"resources": resources}
-        attempt = Attempt(JOB, 1, Kind.TRAIN, Lane.CPU, spec, None, 0, resources.get("memory_mb", 4096), 0.0, None)
+        attempt = Attempt(JOB, 1, Kind.TRAIN, Lane.CPU, spec, None, 0, resources.get("memory_mb", 4096), 0.0, None, 0)
         assignment = Assignment(JOB, 1, "train", spec, None, seed, (), None, str(tmp_path), 1, None, 1.0)
         settings = SimpleNamespace(drain_s=2.0)
         host = SimpleNamespace(settings=settings, draining=threading.Event(), drain_by=math.inf, memory=Memory())
@@ -132,6 +132,35 @@ def test_a_database_that_is_behind_is_no_stall_of_the_runner(watch):
 
     assert it.watch.until_the_end().code == Failure.STALLED
     assert time.monotonic() - began > 2, "the time in which it could not be heard does not count"
+
+
+def test_time_in_which_the_database_is_behind_counts_towards_no_limit(watch):
+    it = watch(runners.half_a_message, time_limit_s=0.6)
+    it.watch._reporter.full = True
+    threading.Timer(1.5, lambda: setattr(it.watch._reporter, "full", False)).start()
+    began = time.monotonic()
+
+    assert it.watch.until_the_end().code == Failure.TIMEOUT
+    assert time.monotonic() - began > 2
+
+
+def test_a_deaf_runner_of_which_checkpoints_are_asked_without_end_keeps_nobody(watch):
+    it = watch(runners.half_a_message, stall_limit_s=60)
+    asked = threading.Event()
+
+    def ask():
+        for saves in range(1, 5000):
+            it.lease.wishes = Wishes(None, pause=False, saves=saves)
+            time.sleep(0.0002)
+        asked.set()
+
+    threading.Thread(target=ask).start()
+    looks = 0
+    while not asked.is_set() or looks < 3000:
+        assert it.watch._look() is None
+        looks += 1
+    it.lease.wishes = Wishes(CancelMode.NOW, pause=False, saves=5000)
+    assert it.watch.until_the_end() == Cancelled()
 
 
 def test_what_a_runner_started_ends_with_it(watch):
