@@ -330,7 +330,7 @@ def cancelled(connection: Connection, job_id: str, attempt: int) -> None:
 
 
 def release(connection: Connection, job_id: str, attempt: int) -> None:
-    """Give the job back to its lane without counting a failure: an orderly shutdown."""
+    """Give the job back to its lane without counting a failure: a pause, or an orderly shutdown."""
     requeue(connection, job_id, attempt, outcome="released", error=None, delay_s=0.0)
 
 

@@ -12,7 +12,7 @@ from pydantic_core import PydanticCustomError
 from shared.allowlist.lookup import find
 
 #: Outputs of a model that are compiled for, and metrics of one output, at most.
-OUTPUTS_MOST = METRICS_MOST = 64
+OUTPUTS_MOST = 64
 #: Characters of an output's name, at most.
 _NAME_MOST = 100
 

@@ -42,7 +42,7 @@ class State(StrEnum):
 #: States that a job leaves only by an explicit `retry`; `succeeded` is final.
 TERMINAL = frozenset({State.SUCCEEDED, State.FAILED, State.CANCELLED})
 
-#: Every legal change of state. `running → queued` is a lost lease, a machine's fault or a shutdown.
+#: Every legal change of state. `running → queued` is a lost lease, a machine's fault, a pause or a shutdown.
 TRANSITIONS: dict[State, frozenset[State]] = {
     State.QUEUED: frozenset({State.RUNNING, State.CANCELLED}),
     State.RUNNING: frozenset({State.QUEUED, *TERMINAL}),

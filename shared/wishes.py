@@ -31,7 +31,7 @@ def cancel(connection: Connection, job_id: str, mode: CancelMode) -> State:
     if state == State.CANCELLED:
         return State.CANCELLED
     if state in states.TERMINAL:
-        raise Conflict(f"Job {job_id} has {state} already; there is nothing to cancel.")
+        raise Conflict(f"Job {job_id} is {state}; there is nothing to cancel.")
     stronger = sa.case((_table.c.cancel_mode == CancelMode.NOW, CancelMode.NOW), else_=mode)
     asked = {"cancel_mode": stronger, "cancel_requested_at": sa.func.coalesce(_table.c.cancel_requested_at, now())}
     if state == State.QUEUED:
@@ -50,7 +50,7 @@ def pause(connection: Connection, job_id: str) -> State:
     """
     row = _locked(connection, job_id)
     if row.state in states.TERMINAL:
-        raise Conflict(f"Job {job_id} has {row.state} already; there is nothing to pause.")
+        raise Conflict(f"Job {job_id} is {row.state}; there is nothing to pause.")
     if not row.held:
         _wish(connection, job_id, _table.c.state, held=True)
         events.append(connection, job_id, [("paused" if row.state == State.QUEUED else "pause_requested", {})])

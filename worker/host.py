@@ -19,7 +19,7 @@ class Host:
     """What all attempts on one worker share."""
 
     def __init__(self, settings: Settings, engine: Engine, name: str, hostname: str) -> None:
-        """Serve `settings.lanes` under the unique `name`; call `open` when runners can start."""
+        """Serve `settings.lanes` under the unique `name`; set `ready` when runners can start."""
         self.settings = settings
         self.engine = engine
         self.name = name

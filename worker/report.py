@@ -51,7 +51,7 @@ class Cancelled:
 
 @dataclass(frozen=True)
 class Released:
-    """The attempt's end: the worker shuts down, the job goes back."""
+    """The attempt's end: the job goes back, for a pause or because the worker shuts down."""
 
 
 @dataclass(frozen=True)

@@ -96,10 +96,12 @@ def test_a_frozen_redis_keeps_no_submit_waiting(stack, server, queue):
     with a_long_job(queue):
         process = psutil.Process(server.process.pid)
         process.suspend()
-        jobs = small(queue)
-        time.sleep(BEYOND_THE_TIMEOUT_S)
-        jobs += small(queue)
-        process.resume()
+        try:
+            jobs = small(queue)
+            time.sleep(BEYOND_THE_TIMEOUT_S)
+            jobs += small(queue)
+        finally:
+            process.resume()
     assert_each_ran_once(jobs)
     assert_each_ran_once(small(queue))
 
@@ -107,10 +109,12 @@ def test_a_frozen_redis_keeps_no_submit_waiting(stack, server, queue):
 def test_a_full_redis_keeps_no_submit_waiting(stack, client, queue):
     client.config_set("maxmemory-policy", "noeviction")
     client.config_set("maxmemory", "1")
-    with pytest.raises(redis.exceptions.OutOfMemoryError):
-        client.set("more", "x")
-    jobs = small(queue)
-    client.config_set("maxmemory", "0")
+    try:
+        with pytest.raises(redis.exceptions.OutOfMemoryError):
+            client.set("more", "x")
+        jobs = small(queue)
+    finally:
+        client.config_set("maxmemory", "0")
     assert_each_ran_once(jobs)
 
 
