@@ -180,10 +180,19 @@ yaml_str = job.pull("yaml", to=folder / "model.yaml").read_text()
 print(yaml_str[:80], "…")
 fresh_model = keras.models.model_from_json(json.dumps(queue.convert(yaml_str)["architecture"]))
 
-old = """{'class_name': 'Sequential', 'keras_version': '2.2.4-tf', 'config': {'name': 'old', 'layers': [
-    {'class_name': 'Dense', 'config': {'name': 'dense_23', 'units': 64, 'batch_input_shape': [None, 32]}}]}}"""
-for change in queue.convert(old)["changes"]:
-    print("changed:", change)
+# %% [markdown]
+# [models/notes.json](models/notes.json) and [models/notes.yaml](models/notes.yaml) are what Keras 2.2.4 printed of one
+# model. They become the same model of today.
+
+# %%
+models = (Path(__file__).parent if "__file__" in globals() else Path.cwd()) / "models"
+for name in ("notes.json", "notes.yaml"):
+    converted = queue.convert((models / name).read_text())
+    old_model = keras.models.model_from_json(json.dumps(converted["architecture"]))
+    predicted = queue.predict(old_model, random.random((2, 32)), verbose=0)
+    print(name, "becomes", [layer.name for layer in old_model.layers], "and predicts", predicted.shape)
+    for change in converted["changes"]:
+        print("  changed:", change)
 
 # %% [markdown]
 # ## 9. Saving the whole model

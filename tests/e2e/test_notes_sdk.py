@@ -268,8 +268,9 @@ def test_a_fit_is_keras_s_to_the_bit_and_goes_on_where_it_was(queue, tmp_path):
         metrics=["accuracy"],
     )
     local = twin(model)
-    arguments = {"batch_size": 16, "shuffle": False, "validation_split": 0.25, "verbose": 0}
-    for epochs in ({"epochs": 2}, {"epochs": 4, "initial_epoch": 2, "class_weight": {0: 1.0, 1: 2.0, 2: 0.5}}):
+    arguments = {"batch_size": np.int64(16), "shuffle": False, "validation_split": np.float32(0.3), "verbose": 0}
+    weights = {np.int64(0): 1.0, 1: np.float32(2.1), 2: 0.5}
+    for epochs in ({"epochs": 2}, {"epochs": np.int32(4), "initial_epoch": 2, "class_weight": weights}):
         expected = local.fit(x, y, **epochs, **arguments)
         history = queue.fit(model, x, y, **epochs, **arguments, seed=3, name="twins", tags={"kind": "test"})
         assert history.history == expected.history
