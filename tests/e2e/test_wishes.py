@@ -65,3 +65,27 @@ def test_an_ended_job_goes_on_as_a_new_one_with_its_history(stack, queue, undist
     assert not list((stack.home / "volume" / "jobs").glob(f"{short.id}/*"))
     assert short.history() == {name: values[:6] for name, values in undisturbed["history"].items()}
     assert more.checkpoints()
+
+
+@on_sqlite
+def test_an_ended_job_whose_data_was_changed_is_not_resumed_and_its_model_trains_on_it_as_a_new_job(stack, queue):
+    generator = np.random.default_rng(1)
+    x, y = generator.normal(size=(64, 8, 8)).astype("float32"), generator.integers(0, 10, 64)
+    path = stack.home / "volume" / "data" / "ended.npz"
+    data = {"train": {"npz": "ended.npz"}}
+    np.savez(path, x=x, y=y)
+    long = queue.submit(spec(data=data, fit={"epochs": 3})).wait(PATIENCE_S).raise_for_state()
+    ended = queue.submit(spec(data=data, fit={"epochs": 2})).wait(PATIENCE_S).raise_for_state()
+
+    np.savez(path, x=x[::-1], y=y)
+    more = ended.resume(epochs=3).wait(PATIENCE_S)
+    assert (more.state, more.data["error"]["code"]) == ("failed", "bad_data")
+    assert more.data["error"]["message"].startswith("ended.npz was changed after the job had begun")
+    assert epochs(stack, more.id) == [0, 1]
+    new = {"model": {"job": ended.id}, "compile": {"continue_optimizer": True}}
+    queue.submit(spec(data=data, fit={"epochs": 1}) | new).wait(PATIENCE_S).raise_for_state()
+
+    np.savez(path, x=x, y=y)
+    more.retry().wait(PATIENCE_S).raise_for_state()
+    assert more.history() == long.history()
+    assert more.result()["weights_sha256"] == long.result()["weights_sha256"]
