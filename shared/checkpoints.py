@@ -106,8 +106,7 @@ def _retain(connection: Connection, job_id: str, pinned: set[str], *, greater: b
         key=lambda one: (-(one.value or 0.0) if greater else (one.value or 0.0), one.epoch),
     )
     epochs = [one for one in saved if one.name.startswith("epoch-")]
-    # The newest of any name is where the next attempt goes on.
-    stay = {*ranked[: keep.keep_best], *epochs[: keep.keep_last], *saved[:1]}
+    stay = {*ranked[: keep.keep_best], *epochs[: keep.keep_last], *_newest(saved, keep)}
     connection.execute(
         sa.update(_table)
         .where(_table.c.job_id == job_id)
@@ -116,6 +115,12 @@ def _retain(connection: Connection, job_id: str, pinned: set[str], *, greater: b
     gone = [one for one in saved if one not in stay and one.name != "final" and one.sha256 not in pinned]
     _forget(connection, job_id, gone)
     return [one.path for one in gone]
+
+
+def _newest(saved: list[Saved], keep: Retention) -> list[Saved]:
+    """Return where the next attempt goes on: the newest of any name, and the one before, should that be damaged."""
+    one_is_enough = keep.keep_last == 1 and saved[0].name.startswith("epoch-")
+    return saved[:1] if one_is_enough else saved[:2]
 
 
 def fit(connection: Connection, job_id: str, most_bytes: int) -> tuple[list[str], int]:
@@ -129,7 +134,7 @@ def fit(connection: Connection, job_id: str, most_bytes: int) -> tuple[list[str]
     artifact_bytes = _artifact_bytes(connection, job_id)
     stay = [one for index, one in enumerate(saved) if index == 0 or one.name == "final"]
     movable = [one for one in saved if one not in stay and one.sha256 not in pinned]
-    movable.sort(key=lambda one: (one.is_best, one.step))
+    movable.sort(key=lambda one: (one.is_best, one.step, one.epoch))
     held = artifact_bytes + sum(one.bytes for one in saved)
     gone = []
     for one in movable:

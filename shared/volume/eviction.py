@@ -77,7 +77,8 @@ def _checkpoints(engine: Engine, volume: Path, respite_s: float) -> Iterator[str
 def _with_superfluous(engine: Engine, respite_s: float) -> list[str]:
     """Return the ended jobs with a checkpoint that is neither final, nor newest, nor best."""
     newer = _table.alias()
-    is_newest = ~sa.exists().where(newer.c.job_id == _table.c.job_id, newer.c.step > _table.c.step)
+    later = sa.tuple_(newer.c.step, newer.c.epoch) > sa.tuple_(_table.c.step, _table.c.epoch)
+    is_newest = ~sa.exists().where(newer.c.job_id == _table.c.job_id, later)
     is_final = sa.exists().where(results.c.job_id == _table.c.job_id, results.c.final_checkpoint == _table.c.name)
     query = (
         sa.select(jobs.c.id)

@@ -66,8 +66,8 @@ def of_training(spec: TrainSpec, size: Size, config: dict[str, Any], *, slots: i
     # Keras's files hold the optimizer's state, those of the weights alone as well.
     model = size.weight_bytes + optimizer_bytes + about + _ARRAY_BYTES * arrays
     models = sum(_files(arguments, epochs) for arguments in _callbacks(spec, "ModelCheckpoint"))
-    # One more: within an epoch, or with what the callbacks make of the weights in the end.
-    return Footprint(checkpoint, kept + 1, model * models)
+    # Two more: within an epoch, or one of these and what the callbacks make of the weights in the end.
+    return Footprint(checkpoint, kept + 2, model * models)
 
 
 def _callbacks(spec: TrainSpec, name: str) -> list[dict[str, Any]]:

@@ -231,6 +231,8 @@ class Session:
             return logs
         # Validation uses the same metrics: whoever goes on from here needs those of the training steps.
         kept = checkpoints.values(self.model.metrics_variables)
+        if self._save_due():
+            self._save_within(kept)
         self.pulse.phase("validating", epoch=epoch, step=self.position.step_in_epoch)
         measured = engine.evaluate(
             self.model,

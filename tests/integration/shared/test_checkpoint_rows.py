@@ -44,6 +44,12 @@ def save(connection, job_id, epoch, value, *, keep, greater=False, attempt=1, ch
     return checkpoints.record(connection, job_id, attempt, row, greater=greater, keep=keep)
 
 
+def save_within(connection, job_id, epoch, step, *, keep):
+    """Save after so many steps, with so many epochs complete."""
+    within = {"name": f"step-{step}", "step": step, "sha256": f"f{step:063d}"}
+    save(connection, job_id, epoch - 1, None, keep=keep, **within)
+
+
 def names(connection, job_id):
     return [one.name for one in checkpoints.listed(connection, job_id)]
 
@@ -192,6 +198,41 @@ def test_the_final_checkpoint_takes_no_place_of_the_last_ones(engine, job):
 
         assert names(connection, job) == ["final", "epoch-2"]
         assert checkpoints.find(connection, job, "last").name == "epoch-2"
+
+
+def test_the_newest_within_an_epoch_does_not_go_before_the_next_two(engine, job):
+    keep = Retention(keep_best=0, keep_last=2)
+    with db.write(engine) as connection:
+        told = []
+        for step in (3, 6, 10):
+            save_within(connection, job, 0, step, keep=keep)
+            told.append(names(connection, job))
+        # The last one was written before validation: as many steps, an epoch less.
+        for epoch in range(2):
+            save(connection, job, epoch, 1.0, keep=keep)
+            told.append(names(connection, job))
+        assert checkpoints.listed(connection, job)[0].name == "epoch-1"
+
+    assert told == [
+        ["step-3"],
+        ["step-6", "step-3"],
+        ["step-10", "step-6"],
+        ["epoch-0", "step-10"],
+        ["epoch-1", "epoch-0"],
+    ]
+
+
+def test_who_keeps_one_has_two_within_an_epoch_only(engine, job):
+    keep = Retention(keep_best=0, keep_last=1)
+    with db.write(engine) as connection:
+        for step in (3, 6):
+            save_within(connection, job, 0, step, keep=keep)
+        assert names(connection, job) == ["step-6", "step-3"]
+        save(connection, job, 0, 1.0, keep=keep)
+        assert names(connection, job) == ["epoch-0"]
+        for step in (13, 16):
+            save_within(connection, job, 1, step, keep=keep)
+        assert names(connection, job) == ["step-16", "step-13", "epoch-0"]
 
 
 def test_an_unfinished_or_unknown_source_is_refused(engine, job):

@@ -1,13 +1,16 @@
 """An interrupted job ends with the bits of an undisturbed one."""
 
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from shared import checkpoints, db, jobs
+from shared.checkpoints import Retention
 from shared.errors import BadData
-from worker.wire import Finished
+from shared.spec import parse
+from worker.wire import Checkpointed, Finished, Resumable
 
 CALLBACKS = [
     {"EarlyStopping": {"monitor": "val_loss", "patience": 2, "restore_best_weights": True, "min_delta": 0.001}},
@@ -218,13 +221,49 @@ def test_checkpoints_within_an_epoch_change_nothing_and_are_gone_on_from(bench, 
     saving = bench.finish(often, attempt=2)
     same(undisturbed, saving, saving[1].epochs)
     within = [one for name, one in saving[1].checkpoints.items() if name.startswith("step-")]
-    assert [one.step for one in within] == [1, 2, 3, 4, 6, 7, 8, 9]
+    # The fifth of each epoch is written before validation: who is killed while validating validates again.
+    assert [one.step for one in within] == list(range(1, 11))
 
-    for one in (within[1], within[-1]):
+    for one in (within[1], within[4], within[8], within[9]):
         again = bench.finish(spec, attempt=3 + one.step, checkpoints=resumable(one))
         assert (again[1].resumed.epoch, again[1].resumed.step) == (one.epoch, one.step)
         kept = {epoch: row for epoch, row in undisturbed[1].epochs.items() if epoch < one.epoch}
         same(undisturbed, again, kept | again[1].epochs)
+
+
+def test_in_a_long_epoch_too_there_is_a_checkpoint_before_a_damaged_one(bench, recorder, engine, train):
+    """The checkpoints go through the rows and what these keep, as a supervisor writes them."""
+    spec = train(fit={"epochs": 2}, callbacks=CALLBACKS, checkpoint={"every_s": 1e-6})
+    undisturbed = bench.finish(spec)
+    first = recorder(stop_at=ASKS + 4)
+    bench.stop(spec, first, attempt=2)
+    within = recorder(stop_at=4)
+    bench.stop(spec, within, attempt=3)
+    for report, epoch, steps in ((within, 0, [4, 3]), (first, 1, [9, 8])):
+        saved = kept(engine, parse(spec), report)
+        assert [one.step for one in saved[:2]] == steps
+        newest, before = saved[:2]
+        assert [one.name for one in saved if one.name.startswith("step-")] == [newest.name, before.name]
+        damage(bench.volume / newest.file.path, "flipped")
+        candidates = tuple(Resumable(one.name, one.epoch, one.step, one.file) for one in saved)
+        again = bench.finish(spec, attempt=4 + epoch, checkpoints=candidates)
+        (sentence,) = again[1].resumed.skipped
+        assert sentence.startswith(f"{newest.name} was passed over: ")
+        assert (again[1].resumed.epoch, again[1].resumed.step) == (epoch, before.step)
+        done = {number: row for number, row in report.epochs.items() if number < epoch}
+        same(undisturbed, again, done | again[1].epochs)
+
+
+def kept(engine, spec, report):
+    """Return the rows that stand for a job once all that it said of checkpoints was written down."""
+    with db.write(engine) as connection:
+        job = jobs.submit(connection, spec).job_id
+        for one in report.all(Checkpointed):
+            row = {**asdict(one), **asdict(one.file)}
+            greater = row.pop("greater_is_better")
+            del row["file"]
+            checkpoints.record(connection, job, 1, row, greater=greater, keep=Retention())
+        return checkpoints.listed(connection, job)
 
 
 def test_a_checkpoint_that_was_asked_for_is_written_after_the_step(bench, recorder, train):
