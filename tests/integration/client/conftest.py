@@ -1,6 +1,7 @@
 """The client against the real API on a socket, and a worker played through `shared`."""
 
 import threading
+import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -39,6 +40,10 @@ def app(settings: Settings):
     yield app
     here = context.of(app)
     here.stopping.set()
+    # A request that is being answered still has a connection, which nobody would close after this.
+    deadline = time.monotonic() + 10
+    while here.engine.pool.checkedout() and time.monotonic() < deadline:
+        time.sleep(0.01)
     here.engine.dispose()
 
 
