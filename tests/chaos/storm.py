@@ -169,7 +169,7 @@ def _judge(arena, ids, truths, outcome):
     for one, kind in ids.items():
         if states.get(one, ("",))[0] == "succeeded" and (found := _truth(arena, one)) != truths[kind]:
             outcome.different.append(f"{one} ({kind}): {_difference(found, truths[kind])}")
-    outcome.left = _left(arena)
+    outcome.left = _left(arena) + [one for one in _broken(arena) if one not in outcome.doubled]
 
 
 def _difference(found, truth):
@@ -178,7 +178,12 @@ def _difference(found, truth):
 
 def _doubled(arena):
     """Return what stands twice, or was written by an attempt that had lost its job."""
-    return [f"{what}: {row}" for what in invariants.ALWAYS for row in arena.rows(invariants.QUESTIONS[what])]
+    return invariants.asked(arena.rows)
+
+
+def _broken(arena):
+    """Return every invariant that does not hold when all jobs have ended."""
+    return invariants.broken(arena.rows, arena.volume)
 
 
 def _left(arena):

@@ -1,5 +1,7 @@
 """What must be true of a database and its volume, whatever happened to them (docs/reliability.md)."""
 
+from datetime import UTC, datetime, timedelta
+
 from shared import store
 from shared.errors import CheckpointCorrupt
 from shared.store import StoredFile
@@ -20,6 +22,8 @@ QUESTIONS = {
     " JOIN attempts a ON a.job_id = c.job_id AND a.attempt = c.attempt + 1 WHERE c.created_at > a.started_at",
     "I5 epochs with gaps": "SELECT job_id, name FROM epoch_metrics WHERE name = 'loss'"
     " GROUP BY job_id, name HAVING count(*) <> max(epoch) - min(epoch) + 1",
+    "I5 epochs that begin too late": "SELECT id, min(epoch) FROM jobs JOIN epoch_metrics ON job_id = id"
+    " GROUP BY id HAVING min(epoch) <> coalesce(CAST(spec->'fit'->>'initial_epoch' AS INTEGER), 0)",
     "I5 epochs said with gaps or twice": "SELECT job_id FROM job_events GROUP BY 1 HAVING count(*) <> max(seq)",
     "I7 more faults in a row than retries": "SELECT id FROM jobs WHERE failures > retries + 1",
     "I7 attempts with gaps": "SELECT job_id FROM attempts GROUP BY 1 HAVING count(*) <> max(attempt)",
@@ -31,14 +35,42 @@ QUESTIONS = {
 
 #: Those that are answered while jobs run, too.
 ALWAYS = [what for what in QUESTIONS if what.partition(" ")[0] not in {"I1", "I11"}]
+#: Time after a lease's end by which a reaper that lives has taken the job back.
+LONG = timedelta(seconds=30)
 
 
 def broken(rows, volume, *, quiet=True):
     """Return what is broken, one line each. `rows` asks the database a query; `quiet`: every job has ended."""
-    found = [f"{what}: {row}" for what in (QUESTIONS if quiet else ALWAYS) for row in rows(QUESTIONS[what])]
-    for path, size, sha256 in rows("SELECT path, bytes, sha256 FROM checkpoints"):
+    return asked(rows, QUESTIONS if quiet else ALWAYS) + without_their_files(rows, volume)
+
+
+def asked(rows, questions=tuple(ALWAYS)):
+    """Return what the database alone shows to be broken."""
+    return [f"{what}: {row}" for what in questions for row in rows(QUESTIONS[what])]
+
+
+def without_their_files(rows, volume):
+    """Return the rows whose files are not what they say; a file that is replaced meanwhile counts as its new row."""
+    query = "SELECT path, bytes, sha256 FROM checkpoints UNION ALL SELECT path, bytes, sha256 FROM artifacts"
+    found = {}
+    for row in rows(query):
         try:
-            store.verify(volume, StoredFile(path, size, sha256))
+            store.verify(volume, StoredFile(*row))
         except CheckpointCorrupt as error:
-            found.append(f"I6 a row without its file: {error.message}")
-    return found
+            found[tuple(row)] = f"I6 a row without its file: {error.message}"
+    still = {tuple(row) for row in rows(query)} if found else ()
+    return [sentence for row, sentence in found.items() if row in still]
+
+
+def forgotten(rows):
+    """Return the running jobs whose lease has ended long ago: asked of a stack whose control lives."""
+    return [
+        f"I11 a job that runs on after its lease: {job_id}"
+        for job_id, lease_until in rows("SELECT id, lease_until FROM jobs WHERE state = 'running'")
+        if datetime.now(UTC) - _moment(lease_until) > LONG
+    ]
+
+
+def _moment(told):
+    """Return a moment as PostgreSQL tells it, or SQLite: as text, in UTC."""
+    return datetime.fromisoformat(told).replace(tzinfo=UTC) if isinstance(told, str) else told
