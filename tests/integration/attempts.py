@@ -55,9 +55,16 @@ class Attempt:
 
     def save(self, epoch, *, keep=KEEP, value=1.0):
         """Write a checkpoint and report it; remove what retention gave free. Return its path."""
-        name = f"epoch-{epoch}"
-        file = self.write(f"checkpoints/{name}.npz", f"{self.job} {self.number} {epoch}".encode())
-        row = {"name": name, "epoch": epoch + 1, "step": (epoch + 1) * 10, "weights_sha256": "0" * 64, "value": value}
+        return self._save(f"epoch-{epoch}", epoch + 1, (epoch + 1) * 10, value, keep)
+
+    def save_before_validation(self, epoch, *, keep=KEEP):
+        """As `save`, with all steps of the epoch and without its end."""
+        step = (epoch + 1) * 10
+        return self._save(f"step-{step}", epoch, step, None, keep)
+
+    def _save(self, name, epoch, step, value, keep):
+        file = self.write(f"checkpoints/{name}.npz", f"{self.job} {self.number} {name}".encode())
+        row = {"name": name, "epoch": epoch, "step": step, "weights_sha256": "0" * 64, "value": value}
         row |= {"path": file.path, "bytes": file.bytes, "sha256": file.sha256, "monitor": "loss"}
         with db.write(self.engine) as connection:
             self._fenced(connection)

@@ -58,6 +58,17 @@ def names(engine, job):
         return sorted(one.name for one in checkpoints.listed(connection, job))
 
 
+def test_of_an_ended_job_what_it_saved_before_its_last_validation_may_go(engine, volume):
+    job = submit(engine)
+    attempt = claim(engine, volume)
+    attempt.save_before_validation(0, keep=KEEP)
+    attempt.save(0, keep=KEEP)
+    attempt.succeed("epoch-0")
+    assert names(engine, job) == ["epoch-0", "step-10"]
+    evict(engine, volume, 1)
+    assert names(engine, job) == ["epoch-0"]
+
+
 def test_exports_go_first_then_uploads_then_checkpoints_the_oldest_first(engine, volume):
     first, second = trained(engine, volume), trained(engine, volume)
     export = exported(engine, volume, first)
