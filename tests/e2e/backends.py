@@ -13,6 +13,8 @@ import psutil
 import pytest
 import redis
 
+from tests.lacking import lacking
+
 #: For tests in which the database has no part, or one of them would take too long for what it adds.
 on_sqlite = pytest.mark.parametrize("backend", ["embedded"], indirect=True, scope="session")
 on_postgresql = pytest.mark.parametrize("backend", ["production"], indirect=True, scope="session")
@@ -43,9 +45,7 @@ class Redis:
     def __init__(self):
         found = shutil.which("redis-server") or shutil.which("valkey-server")
         if not found:
-            if os.environ.get("CI"):
-                pytest.fail("no redis-server on the PATH")
-            pytest.skip("no redis-server on the PATH")
+            lacking("no redis-server on the PATH")
         self._program = found
         self.port = free_port()
         self.url = f"redis://127.0.0.1:{self.port}/0"
@@ -81,9 +81,7 @@ class RabbitMQ:
     def __init__(self):
         found = sorted(Path("/usr/lib/rabbitmq/lib").glob("rabbitmq_server-*/sbin/rabbitmq-server"))
         if not found:
-            if os.environ.get("CI"):
-                pytest.fail("no rabbitmq-server")
-            pytest.skip("no rabbitmq-server")
+            lacking("no rabbitmq-server")
         self._bin = found[-1].parent
         self._folder = Path(tempfile.mkdtemp(prefix="fitq-rabbitmq-"))
         port = free_port()
@@ -171,8 +169,7 @@ class Cluster:
     def __init__(self, address="127.0.0.1", inside=()):
         found = sorted(Path("/usr/lib/postgresql").glob("*/bin/pg_ctl")) or [Path(shutil.which("pg_ctl") or "")]
         if not found[-1].is_file():
-            assert not os.environ.get("CI"), "no pg_ctl"
-            pytest.skip("no pg_ctl")
+            lacking("no pg_ctl")
         self._bin = found[-1].parent
         # PostgreSQL refuses to run as root, and its user must reach the folder.
         self._as = ["runuser", "-u", "postgres", "--"] if os.getuid() == 0 else []

@@ -4,7 +4,7 @@ import re
 import subprocess
 import sys
 
-import pytest
+from tests.lacking import lacking
 
 #: The addresses of the two ends.
 SERVER, WORKER = "10.231.97.1", "10.231.97.2"
@@ -26,7 +26,7 @@ class Cable:
 
     def __init__(self):
         if subprocess.run(["unshare", "--net", "true"], capture_output=True, check=False).returncode:
-            pytest.skip("no right to make a network namespace")
+            lacking("no right to make a network namespace")
         command = ["unshare", "--net", "--kill-child", "--fork", "sh", "-c", "echo; exec sleep infinity"]
         self._noise = []
         self._holders = [subprocess.Popen(command, stdout=subprocess.PIPE) for _ in range(2)]

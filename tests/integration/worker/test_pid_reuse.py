@@ -4,7 +4,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-import pytest
+from tests.lacking import lacking
 
 ROOT = Path(__file__).parents[3]
 #: A process-id namespace of the test's own, in which the next id can be chosen.
@@ -46,7 +46,7 @@ if __name__ == "__main__":
 
 def test_a_stranger_with_the_process_id_of_a_runner_that_is_gone_is_not_killed(tmp_path):
     if subprocess.run([*ALONE, "true"], capture_output=True, check=False).returncode:
-        pytest.skip("no right to make a namespace of process ids")
+        lacking("no right to make a namespace of process ids")
     script = tmp_path / "main.py"
     script.write_text(SCRIPT)
     command = [*ALONE, sys.executable, str(script)]
