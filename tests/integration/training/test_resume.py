@@ -18,6 +18,19 @@ CALLBACKS = [
 ]
 #: A job asks whether to stop before each of an epoch's 5 steps, before each of 2 validation steps, at its end.
 ASKS = 8
+#: What makes other images of the same ones, and noise, each by a random generator of its own.
+AUGMENTED = [
+    {"Reshape": {"target_shape": [8, 8, 1]}},
+    {"RandomFlip": {}},
+    {"RandomRotation": {"factor": 0.1}},
+    {"RandomZoom": {"height_factor": 0.1}},
+    {"RandomContrast": {"factor": 0.2}},
+    {"GaussianNoise": {"stddev": 0.1}},
+    {"Flatten": {}},
+    {"Dense": {"units": 16, "activation": "relu"}},
+    {"Dropout": {"rate": 0.3}},
+    {"Dense": {"units": 10}},
+]
 
 
 @pytest.fixture(scope="module")
@@ -93,6 +106,19 @@ def test_a_second_interruption_changes_nothing_either(bench, recorder, resumable
     same(undisturbed, third, third[1].epochs)
 
 
+@pytest.mark.parametrize("asks", [3, 6, ASKS + 2, 2 * ASKS + 2])
+def test_augmented_images_are_the_same_ones_after_an_interruption(bench, recorder, resumable, train, asks):
+    spec = train(model={"layers": AUGMENTED}, fit={"epochs": 3})
+    undisturbed = bench.finish(spec)
+    first = recorder(stop_at=asks)
+    bench.stop(spec, first, attempt=2)
+    saved = list(first.checkpoints.values())
+    second = bench.finish(spec, attempt=3, checkpoints=resumable(*saved))
+    assert (second[1].resumed.epoch, second[1].resumed.step) == (saved[-1].epoch, saved[-1].step)
+    kept = {epoch: row for epoch, row in first.epochs.items() if epoch < second[1].resumed.epoch}
+    same(undisturbed, second, kept | second[1].epochs)
+
+
 def test_a_release_before_anything_was_done_writes_no_checkpoint(bench, recorder, train):
     report = recorder(stop_at=0)
     assert bench.stop(train(), report).mode == "release"
@@ -131,6 +157,25 @@ def test_a_damaged_checkpoint_is_passed_over_for_the_one_before(bench, resumable
     (sentence,) = again[1].resumed.skipped
     assert again[1].resumed.epoch == 1
     assert sentence.startswith("epoch-1 was passed over: ")
+    same(undisturbed, again, {0: undisturbed[1].epochs[0]} | again[1].epochs)
+
+
+def test_another_jobs_checkpoint_in_the_place_of_the_newest_is_passed_over(benches, resumable, train):
+    """The two have the same model, so that nothing but the checksum tells them apart."""
+    bench, elsewhere = benches(), benches()
+    spec = train(fit={"epochs": 2})
+    undisturbed = bench.finish(spec)
+    other = train(fit={"epochs": 2}, data={"train": {"dataset": "digits", "rows": [200, 390]}})
+    _, others = elsewhere.finish(other)
+    saved = list(undisturbed[1].checkpoints.values())[:2]
+    theirs = elsewhere.volume / others.checkpoints["epoch-1"].file.path
+    (bench.volume / saved[-1].file.path).write_bytes(theirs.read_bytes())
+
+    again = bench.finish(spec, attempt=2, checkpoints=resumable(*saved))
+    (sentence,) = again[1].resumed.skipped
+    assert sentence.startswith("epoch-1 was passed over: ")
+    assert "SHA-256" in sentence
+    assert again[1].resumed.epoch == 1
     same(undisturbed, again, {0: undisturbed[1].epochs[0]} | again[1].epochs)
 
 
