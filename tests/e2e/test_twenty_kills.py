@@ -1,4 +1,4 @@
-"""One job, killed at twenty random moments, each time anew: the same weights and the same history."""
+"""One job, killed at twenty random moments, each time anew: the same weights, history and best checkpoint."""
 
 import random
 import signal
@@ -67,6 +67,12 @@ def between_a_file_and_its_row(stack, job):
     worker.send_signal(signal.SIGKILL)
 
 
+def best(stack, job):
+    """Return the chosen best checkpoint."""
+    query = "SELECT name, value, weights_sha256 FROM checkpoints WHERE job_id = :id AND is_best"
+    return stack.rows(query, id=job.id)
+
+
 MOMENTS = [in_mid_epoch] * 12 + [in_a_checkpoint] * 6 + [between_a_file_and_its_row] * 2
 
 
@@ -77,11 +83,14 @@ def test_killed_at_twenty_random_moments_a_job_ends_the_same_each_time(new_stack
         undisturbed = queue.submit(JOB).wait(PATIENCE_S).raise_for_state()
         weights, history = undisturbed.result()["weights_sha256"], undisturbed.history()
         assert len(set(history["learning_rate"])) > 1, "the learning rate must fall, or nothing is tested"
+        chosen = best(stack, undisturbed)
+        assert len(chosen) == 1
         ended = []
         for moment in RANDOM.sample(MOMENTS, len(MOMENTS)):
             job = queue.submit(JOB)
             moment(stack, job)
             job.wait(PATIENCE_S)
-            ended.append((job.state, job.result()["weights_sha256"], job.history(), job.data["attempt"]))
+            came_to = (job.result()["weights_sha256"], job.history(), best(stack, job))
+            ended.append((job.state, job.data["attempt"], *came_to))
 
-    assert ended == [("succeeded", weights, history, 2)] * len(MOMENTS)
+    assert ended == [("succeeded", 2, weights, history, chosen)] * len(MOMENTS)
