@@ -7,6 +7,7 @@ from pathlib import Path
 import psutil
 import pytest
 
+from shared import states
 from tests.e2e.backends import on_postgresql, on_sqlite
 from tests.e2e.stacks import PATIENCE_S, epochs, spec, until
 from tests.lacking import lacking
@@ -182,6 +183,8 @@ def test_cancel_after_the_epoch_keeps_its_checkpoint_and_retry_goes_on_from_it(s
     ("fault", "resources", "code", "says"),
     [
         ("hog", {"memory_mb": 700}, "oom_host", "memory_mb 700"),
+        ("exhaust", {}, "oom_host", "memory_mb"),
+        ("exhaust_gpu", {}, "oom_gpu", "The GPU's memory is full"),
         ("hang", {"time_limit_s": 1}, "timeout", "time_limit_s of 1 s"),
         ("hang", {"stall_limit_s": 1}, "stalled", "stall_limit_s"),
         ("gil", {"stall_limit_s": 1}, "stalled", "stall_limit_s"),
@@ -244,13 +247,36 @@ def test_a_job_that_leaves_more_than_it_may_ends_with_its_class(stack, queue):
     assert len(job.checkpoints()) == 1
 
 
-def test_a_job_that_kills_its_runner_each_time_blocks_nobody(stack, queue):
-    poison = queue.submit(spec(tags={"fault": "segfault"}, retries=1, priority=100))
+def test_jobs_that_kill_their_runner_each_time_block_nobody(stack, queue):
+    """The second retry waits as long as `shared.states` says; the healthy ones do not wait for it."""
+    poison = [queue.submit(spec(tags={"fault": fault}, retries=2, priority=100)) for fault in ("segfault", "kill")]
     healthy = [queue.submit(spec(fit={"epochs": 1})) for _ in range(3)]
 
     assert [job.wait(PATIENCE_S).state for job in healthy] == ["succeeded"] * 3
-    assert poison.wait(PATIENCE_S).state == "failed"
-    assert poison.data["attempt"] == 2
+    for job in poison:
+        assert job.wait(PATIENCE_S).state == "failed"
+        assert job.data["error"]["code"] == "crashed"
+        assert outcomes(stack, job.id) == [("failed", "crashed")] * 3
+        waits = stack.rows("SELECT wait_s FROM v_queue_wait WHERE job_id = :id ORDER BY attempt", id=job.id)
+        assert waits[2][0] >= states.BACKOFF_FIRST_S
+    assert "SIGSEGV" in poison[0].data["error"]["message"]
+    assert "SIGKILL" in poison[1].data["error"]["message"]
+
+
+@on_sqlite
+def test_a_job_that_takes_too_much_memory_while_it_trains_keeps_its_checkpoints(stack, queue, undisturbed):
+    (stack.home / "hoarding").touch()
+    job = queue.submit(spec(tags={"fault": "hoard"}, retries=0)).wait(PATIENCE_S)
+    assert (job.state, job.data["error"]["code"]) == ("failed", "oom_host")
+    newest = job.checkpoints()[0]["name"]
+    # The memory may be full before the checkpoint of the third epoch is written.
+    assert newest in {"epoch-1", "epoch-2"}
+
+    (stack.home / "hoarding").unlink()
+    job.retry().wait(PATIENCE_S)
+    assert_same(stack, job, undisturbed)
+    resumed = stack.rows("SELECT resumed_epoch FROM v_attempts WHERE job_id = :id ORDER BY attempt", id=job.id)
+    assert resumed == [(None,), (int(newest[-1]) + 1,)]
 
 
 def test_a_runner_holds_no_credentials(stack, queue):

@@ -51,6 +51,20 @@ def test_a_paused_job_whose_data_was_changed_is_refused_until_it_is_put_back(sta
     assert job.result()["weights_sha256"] == undisturbed
 
 
+@on_sqlite
+def test_a_checkpoint_that_is_asked_for_is_written_while_the_job_trains_on(stack, queue):
+    """The job keeps none of its own for as long as it runs."""
+    job = queue.submit(spec(checkpoint={"every_epochs": 5000}, fit={"epochs": 5000}))
+    until(lambda: len(epochs(stack, job.id)) >= 1, "an epoch")
+    assert job.checkpoints() == []
+    job.save()
+    (saved,) = until(job.checkpoints, "the checkpoint")
+    assert job.refresh().state == "running"
+    assert saved["name"].startswith("step-")
+
+    assert job.cancel(now=True).wait(PATIENCE_S).state == "cancelled"
+
+
 def test_an_ended_job_goes_on_as_a_new_one_with_its_history(stack, queue, undisturbed):
     short = queue.submit(spec(fit={"epochs": 6})).wait(PATIENCE_S).raise_for_state()
     more = short.resume(epochs=10, name="more").wait(PATIENCE_S).raise_for_state()

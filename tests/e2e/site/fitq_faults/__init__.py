@@ -34,6 +34,34 @@ def _hog():
     return block
 
 
+def _exhaust():
+    """Have TensorFlow ask for more memory than a process can address."""
+    tf.fill([1 << 46], 1.0)
+
+
+def _exhaust_gpu():
+    """Say what TensorFlow says when it is a GPU's memory that is full."""
+    said = "OOM when allocating tensor with shape[8192,8192] and type float on /device:GPU:0 by allocator GPU_0_bfc"
+    raise tf.errors.ResourceExhaustedError(None, None, said)
+
+
+def _kill():
+    """End as by the kernel's own choice when the machine's memory is full."""
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def _hoard():
+    """Hog memory once three epochs are done and kept, while there is a file `hoarding`."""
+    enter = Pulse.phase
+
+    def phase(self, name, *, epoch=0, **where):
+        enter(self, name, epoch=epoch, **where)
+        if epoch >= 3 and (Path(os.environ["FITQ_HOME"]) / "hoarding").exists():
+            _hog()
+
+    Pulse.phase = phase
+
+
 def _exit():
     os._exit(0)
 
