@@ -1,4 +1,4 @@
-"""The main job on real images, where they are at hand."""
+"""The main job on real images, where they are at hand. `test_notes_http.py` has the accuracy after ten epochs."""
 
 import os
 
@@ -25,12 +25,13 @@ FASHION = {
 @pytest.mark.timeout(900)
 @pytest.mark.skipif(not os.environ.get("FITQ_DATASETS"), reason="FITQ_DATASETS names no folder with Fashion-MNIST")
 def test_fashion_mnist_reaches_its_accuracy_and_survives_its_runner(stack, queue):
-    whole = queue.submit(spec(name="whole", seed=0, **FASHION)).wait(400).raise_for_state()
-    assert whole.history()["val_accuracy"][-1] >= 0.87
-    assert epochs(stack, whole.id) == list(range(10))
+    fit = {"epochs": 5}
+    whole = queue.submit(spec(name="whole", seed=0, fit=fit, **FASHION)).wait(400).raise_for_state()
+    assert whole.history()["val_accuracy"][-1] >= 0.85
+    assert epochs(stack, whole.id) == list(range(5))
 
-    killed = queue.submit(spec(name="killed", seed=0, **FASHION))
-    until(lambda: len(epochs(stack, killed.id)) >= 4, "four epochs")
+    killed = queue.submit(spec(name="killed", seed=0, fit=fit, **FASHION))
+    until(lambda: len(epochs(stack, killed.id)) >= 2, "two epochs")
     stack.kill(f"fitq runner {killed.id}")
     killed.wait(400).raise_for_state()
 

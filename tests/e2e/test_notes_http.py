@@ -17,9 +17,11 @@ import tf_keras
 from tensorboard.backend.event_processing.event_file_loader import EventFileLoader
 from tensorflow.python.framework import config as tensorflow_config
 
+from tests.e2e.backends import on_sqlite
 from tests.e2e.stacks import ROOT
 
 pytestmark = [
+    on_sqlite,
     pytest.mark.filterwarnings("ignore:::(keras|tf_keras|tensorflow|tensorboard|google|numpy|ml_dtypes)"),
     pytest.mark.filterwarnings("ignore:You are saving"),
 ]
@@ -349,12 +351,9 @@ def test_an_architecture_is_saved_and_trained_anew(api, arrays, fitted, form):
 
 
 @pytest.fixture(scope="session")
-def clothes(stack, backend):
-    """`model.fit(train_images, train_labels, epochs=10)` on Fashion-MNIST, or on the digits where it is not at hand.
-
-    On the digits on the second backend, too: ten epochs on real images are enough once.
-    """
-    fashion = bool(os.environ.get("FITQ_DATASETS")) and backend.name == "embedded"
+def clothes(stack):
+    """`model.fit(train_images, train_labels, epochs=10)` on Fashion-MNIST, or on the digits where it is not at hand."""
+    fashion = bool(os.environ.get("FITQ_DATASETS"))
     name, side, scale = ("fashion_mnist", 28, 1 / 255) if fashion else ("digits", 8, 1 / 16)
     job = Api(stack.state["url"]).run(
         kind="train",

@@ -7,6 +7,7 @@ import time
 import psutil
 import pytest
 
+from tests.e2e.backends import on_postgresql
 from tests.e2e.stacks import PATIENCE_S, epochs, spec, until
 
 #: Everything that a resume could forget: dropout, a shuffled pass, and callbacks that count.
@@ -76,6 +77,7 @@ def best(stack, job):
 MOMENTS = [in_mid_epoch] * 12 + [in_a_checkpoint] * 6 + [between_a_file_and_its_row] * 2
 
 
+@on_postgresql
 @pytest.mark.timeout(600)
 def test_killed_at_twenty_random_moments_a_job_ends_the_same_each_time(new_stack):
     stack = new_stack(FITQ_SLOTS="1").start()
