@@ -124,24 +124,15 @@ def test_a_runner_that_stops_in_mid_message_is_cancelled_limited_and_drained_all
     assert it.watch.until_the_end() is None
 
 
-def test_a_database_that_is_behind_is_no_stall_of_the_runner(watch):
-    it = watch(runners.half_a_message, stall_limit_s=0.6)
+@pytest.mark.parametrize(("limit", "code"), [("stall_limit_s", Failure.STALLED), ("time_limit_s", Failure.TIMEOUT)])
+def test_time_in_which_the_database_is_behind_counts_towards_no_limit(watch, limit, code):
+    it = watch(runners.half_a_message, **{limit: 0.6})
     it.watch._reporter.full = True
     threading.Timer(1.5, lambda: setattr(it.watch._reporter, "full", False)).start()
     began = time.monotonic()
 
-    assert it.watch.until_the_end().code == Failure.STALLED
+    assert it.watch.until_the_end().code == code
     assert time.monotonic() - began > 2, "the time in which it could not be heard does not count"
-
-
-def test_time_in_which_the_database_is_behind_counts_towards_no_limit(watch):
-    it = watch(runners.half_a_message, time_limit_s=0.6)
-    it.watch._reporter.full = True
-    threading.Timer(1.5, lambda: setattr(it.watch._reporter, "full", False)).start()
-    began = time.monotonic()
-
-    assert it.watch.until_the_end().code == Failure.TIMEOUT
-    assert time.monotonic() - began > 2
 
 
 def test_a_deaf_runner_of_which_checkpoints_are_asked_without_end_keeps_nobody(watch):
